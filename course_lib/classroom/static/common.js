@@ -1,0 +1,71 @@
+// Shared by every widget of the course. Joined in front of each widget's own file: no imports, no exports here.
+
+/** Build an element. Attributes named on* are listeners; children are nodes or text, never HTML. */
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") element.style.cssText = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  element.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  return element;
+}
+
+/** JupyterLab takes arrows and letters for itself, even from inputs in an output. Keep them; let Escape and Tab pass. */
+function keepKeys(element) {
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" && event.key !== "Tab") event.stopPropagation();
+  });
+}
+
+/** Call `draw` at most once a frame, however often it is asked for. */
+function oncePerFrame(draw) {
+  let waiting = 0;
+  return () => {
+    if (!waiting)
+      waiting = requestAnimationFrame(() => {
+        waiting = 0;
+        draw();
+      });
+  };
+}
+
+/** A region that screen readers speak. Speaks only the last of a burst, when it has settled. */
+function liveRegion() {
+  const element = h("div", { class: "course-live", role: "status", "aria-live": "polite" });
+  let timer = 0;
+  element.say = (text, delay = 400) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (element.textContent !== text) element.textContent = text;
+    }, delay);
+  };
+  return element;
+}
+
+let lastId = 0;
+/** A page-wide unique id, for labels and descriptions. */
+function uniqueId(prefix) {
+  lastId += 1;
+  return `${prefix}-${lastId}-${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** Subscribe to a trait, and unsubscribe with the returned function. */
+function onTrait(model, name, callback) {
+  model.on(`change:${name}`, callback);
+  return () => model.off(`change:${name}`, callback);
+}
+
+/** Call back when JupyterLab's or the system's theme changes. Returns a function that stops it. */
+function onTheme(callback) {
+  const observer = new MutationObserver(callback);
+  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  const query = matchMedia("(prefers-color-scheme: dark)");
+  query.addEventListener("change", callback);
+  return () => {
+    observer.disconnect();
+    query.removeEventListener("change", callback);
+  };
+}

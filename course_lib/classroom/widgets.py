@@ -1,0 +1,56 @@
+"""What every widget of the course has in common: one module, one stylesheet, and something to read without a kernel."""
+
+import base64
+from pathlib import Path
+
+import anywidget
+
+from .palette import css_variables
+
+STATIC = Path(__file__).parent / "static"
+
+
+def module_source(name: str) -> str:
+    """Join the shared part and `static/NAME.js` into one ES module.
+
+    anywidget loads a module from a Blob address, where a relative import cannot work; a plain page uses the same join.
+    """
+    return (STATIC / "common.js").read_text("utf-8") + "\n" + (STATIC / f"{name}.js").read_text("utf-8")
+
+
+def stylesheet(name: str) -> str:
+    """Join the palette, the shared styles and `static/NAME.css`, if there is one."""
+    own = STATIC / f"{name}.css"
+    parts = [css_variables(), (STATIC / "common.css").read_text("utf-8"), own.read_text("utf-8") if own.exists() else ""]
+    return "\n".join(parts)
+
+
+class CourseWidget(anywidget.AnyWidget):
+    """A widget drawn in the browser by `static/NAME.js`; a subclass is declared with `class X(CourseWidget, source="name")`.
+
+    Without a kernel (a code host, an unrun notebook, an HTML export) the reader sees `fallback()` instead: a picture, or
+    text as HTML. `describe()` is the widget in words; it is also its repr, so that saved outputs never change by themselves.
+    """
+
+    def __init_subclass__(cls, source: str | None = None, **kwargs):
+        if source is not None:
+            cls._esm, cls._css = module_source(source), stylesheet(source)
+        super().__init_subclass__(**kwargs)
+
+    def describe(self) -> str:
+        """Return everything that the widget shows, in plain sentences."""
+        raise NotImplementedError(f"{type(self).__name__} must say in words what it shows")
+
+    def fallback(self) -> dict[str, str | bytes]:
+        """Return what stands in for the widget, by MIME type: `image/png` as bytes, or `text/html` as text."""
+        return {}
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        data["text/plain"] = self.describe()  # anywidget cuts it at 110 characters; a description is whole
+        for mime, content in self.fallback().items():
+            data[mime] = base64.b64encode(content).decode("ascii") if isinstance(content, bytes) else content
+        return data, metadata
