@@ -1,7 +1,7 @@
 """What the browser tests share: a JupyterLab of their own, a watched page, and widgets on a plain page.
 
-`lab`          a drive_lab.Classroom: `lab.open_notebook([code, ...]) -> page` writes, opens and runs a notebook; `lab.run_all`,
-               `lab.restart_kernel`, `lab.reload`, `lab.errors`, `lab.progress_file`, ...
+`lab`          a drive_lab.Classroom: `lab.open_notebook([code, ...]) -> page` writes, opens and runs a notebook;
+               `lab.run_all`, `lab.run_cell`, `lab.restart_kernel`, `lab.reload`, `lab.progress_file`, ...
 `open_notebook`  the same helper by itself.
 `module_page`  `module_page("quiz", {"trait": value}) -> page`: a widget's ES module on a blank page, with a stand-in
                for anywidget's model. Fast, no Jupyter. See MODEL below for what the page has.

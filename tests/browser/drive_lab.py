@@ -64,11 +64,8 @@ class Server:
             "IPYTHONDIR": "ipython",
         }
         environment = {**os.environ, **{name: str(folder / place) for name, place in places.items()}}
-        environment |= {
-            "COURSE_PROGRESS": str(self.progress_file),
-            "COURSE_DEVICE": "cpu",
-            "JUPYTER_PREFER_ENV_PATH": "1",
-        }
+        environment |= {"COURSE_PROGRESS": str(self.progress_file), "COURSE_DEVICE": "cpu"}
+        environment["JUPYTER_PREFER_ENV_PATH"] = "1"  # this Python's kernel, whatever the user has installed
         environment.pop("COURSE_BUILD", None)
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root"]
         command += [f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.password="]
@@ -122,9 +119,7 @@ class Classroom:
         nbformat.write(nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel}), path)
         return path
 
-    def open_notebook(
-        self, cells, *, name="lesson", viewport=WIDE, theme="light", run=True, allow_errors=False, **context
-    ):
+    def open_notebook(self, cells, *, name="lesson", **options):
         """Write the cells as a notebook, open it, run all, and return the page once the kernel is idle.
 
         Options are those of `open_file`.
@@ -132,13 +127,14 @@ class Classroom:
         return self.open_file(self.write_notebook(cells, name), **options)
 
     def open_file(self, path: Path, *, viewport=WIDE, theme="light", run=True, allow_errors=False, **context):
-        """Open a notebook that lies under `root`; the rest as `open_notebook`."""
-        page = self.new_page(
-            viewport=viewport, local=(self.server.url, self.server.url.replace("http", "ws")), **context
-        )
-        page.goto(
-            f"{self.server.url}/lab/tree/{path.relative_to(self.root).as_posix()}?reset", wait_until="domcontentloaded"
-        )
+        """Open a notebook that lies under `root`, run all unless `run=False`, and return the page.
+
+        `theme` is "light" or "dark"; `viewport` is (width, height) in pixels; other options go to the browser's context
+        (`reduced_motion="reduce"`, `color_scheme="dark"`). A cell that raises fails the test, unless `allow_errors`.
+        """
+        page = self.new_page(viewport=viewport, local=(self.server.url,), **context)
+        address = f"{self.server.url}/lab/tree/{path.relative_to(self.root).as_posix()}?reset"
+        page.goto(address, wait_until="domcontentloaded")
         self.wait_ready(page)
         self.change_theme(page, theme)
         if viewport[0] < 700:  # the file browser would leave no room for the notebook
