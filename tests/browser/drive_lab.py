@@ -148,6 +148,7 @@ class Classroom:
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.wait_for_function("() => window.jupyterapp !== undefined")
         page.evaluate(KERNEL_READY)
+        page.wait_for_selector("#jupyterlab-splash", state="detached")  # it would lie over screenshots
         self.wait_idle(page)
 
     def wait_idle(self, page, timeout=60_000):
