@@ -1,0 +1,75 @@
+"""Lengths are checked here and nowhere else, so that every part refuses the same things in the same words.
+
+A length is a Python or NumPy integer; many of them are a list, a tuple, or a one-dimensional integer array or tensor.
+A bool is not a length, nor is 3.0: each is far more often a slip than a wish. torch is imported only where a tensor is
+made.
+"""
+
+import reprlib
+from numbers import Integral
+
+
+def shown(value) -> str:
+    """Return a value as an error message shows it: short, and a tensor by its shape."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        where = f" on {value.device}" if hasattr(value, "device") else ""
+        return f"{type(value).__name__} of shape {tuple(value.shape)} and type {value.dtype}{where}"
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
+
+
+def whole_number(name: str, value, *, low: int = 0, high: int | None = None, high_name: str = "") -> int:
+    """Return `value` as an int between `low` and `high`, both included; say what is wrong otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
+    if value < low or (high is not None and value > high):
+        top = "" if high is None else f"{high_name} = {high}" if high_name else f"{high}"
+        allowed = f"from {low} to {top}" if top else f"at least {low}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+    return int(value)
+
+
+def whole_numbers(name: str, value, *, high: int | None = None, high_name: str = "") -> list[int]:
+    """Return a list, tuple, range, or one-dimensional integer array or tensor as a list of checked ints.
+
+    A tensor on an accelerator is copied to the host for this, which waits for the device once.
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        if len(value.shape) != 1 or not str(value.dtype).removeprefix("torch.").startswith(("int", "uint")):
+            raise (ValueError if len(value.shape) != 1 else TypeError)(
+                f"{name} must be one-dimensional and hold integers, got {shown(value)}"
+            )
+        if str(getattr(value, "device", "")) == "meta":
+            raise ValueError(f"{name} is on the meta device, which holds no values to read")
+        value = value.tolist()
+    elif not isinstance(value, (list, tuple, range)):
+        raise TypeError(f"{name} must be a whole number, or a list or tensor of them, got {shown(value)}")
+    return [whole_number(f"{name}[{i}]", one, high=high, high_name=high_name) for i, one in enumerate(value)]
+
+
+def is_whole_number(value) -> bool:
+    """Tell a single length from several of them; a bool is neither, and is refused by the checks above."""
+    return isinstance(value, Integral)
+
+
+def check_device(name: str, value, device) -> None:
+    """Refuse a tensor that is not on `device`; what is no tensor lies nowhere, and None is any device."""
+    import torch
+
+    if isinstance(value, torch.Tensor) and device is not None:
+        wanted = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", so that the two can be compared
+        if value.device != wanted:
+            raise ValueError(f"{name} is on {value.device}, but {wanted} is needed: move it with .to({str(wanted)!r})")
+
+
+def length_tensor(name: str, value, *, high: int | None = None, high_name: str = "", device=None):
+    """Return several lengths as an int64 tensor (B,) on `device`.
+
+    A tensor must lie there already; a list goes there. `device=None` means where the tensor is, and the CPU for a list.
+    """
+    import torch
+
+    check_device(name, value, device)
+    numbers = whole_numbers(name, value, high=high, high_name=high_name)
+    if isinstance(value, torch.Tensor):
+        return value.to(torch.int64)
+    return torch.tensor(numbers, dtype=torch.int64, device=device)
