@@ -148,7 +148,6 @@ class Classroom:
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.wait_for_function("() => window.jupyterapp !== undefined")
         page.evaluate(KERNEL_READY)
-        page.wait_for_selector("#jupyterlab-splash", state="detached")  # it would lie over screenshots
         self.wait_idle(page)
 
     def wait_idle(self, page, timeout=60_000):
@@ -195,3 +194,4 @@ class Classroom:
         names = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
         page.evaluate("(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", names[theme])
         page.wait_for_selector(f'body[data-jp-theme-light="{str(theme == "light").lower()}"]', state="attached")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")  # shown again meanwhile; it would cover the page
