@@ -31,7 +31,7 @@ def parse(rich: str | list) -> list[list]:
 
 
 def plain(rich: str | list) -> str:
-    """Return rich text as one plain string; a fraction becomes `(P / T)`, a power `P^2`."""
+    """Return rich text as one plain string; a fraction becomes `P / T`, a power `P^2`."""
     return "".join(_linear(["mrow", *value]) if kind == "math" else value for kind, value in parse(rich))
 
 
@@ -82,9 +82,12 @@ def _linear(node: list) -> str:
     tag, *children = node
     if tag in _LEAVES:
         return f" {children[0]} " if tag == "mo" and children[0] in _SPACED else children[0]
-    parts = [_linear(child) for child in children]
-    if tag == "mfrac":
-        return f"({parts[0]} / {parts[1]})"
-    if tag in ("msup", "msub"):
-        return parts[0] + ("^" if tag == "msup" else "_") + parts[1]
-    return f"√({''.join(parts)})" if tag == "msqrt" else "".join(parts)
+    if tag in ("mrow", "msqrt"):
+        return ("\u221a({})" if tag == "msqrt" else "{}").format("".join(map(_linear, children)))
+    sign = {"mfrac": " / ", "msup": "^", "msub": "_"}[tag]
+    return sign.join(_grouped(child) for child in children)
+
+
+def _grouped(node: list) -> str:
+    text = _linear(node)
+    return text if node[0] in _LEAVES or node[0] == "msqrt" or (text[0] == "(" and text[-1] == ")") else f"({text})"

@@ -1,0 +1,133 @@
+"""The progress panel: how far the learner is in each lesson and objective, with Export, Restore and Reset."""
+
+import html
+
+import traitlets
+
+from .banks import load_banks
+from .progress_file import MAX_BYTES
+from .widgets import CourseWidget
+
+
+def summary(record: dict) -> list[dict]:
+    """Count what is done of what there is, lesson by lesson.
+
+    Totals come from the banks and from the exercises. What a record holds beyond these (an older or a newer course) is
+    kept in the file and not counted.
+    """
+    banks, lessons = load_banks(), {}
+    for question in banks.questions.values():
+        lesson = _lesson(lessons, question["taught"]["notebook"])
+        right = record["questions"].get(question["id"], {}).get("right", False)
+        lesson["questions"] += 1
+        lesson["right"] += right
+        _objective(lesson, question["objective"], right)
+    for name, exercise in _exercises().items():
+        lesson = _lesson(lessons, exercise.notebook)
+        done = record["exercises"].get(name, {}).get("state") == "right"
+        lesson["exercises"] += 1
+        lesson["done"] += done
+        if getattr(exercise, "objective", None):
+            _objective(lesson, exercise.objective, done)
+    for lesson in lessons.values():
+        for objective, counts in lesson["objectives"].items():
+            counts["text"] = banks.objectives.get(objective, objective)
+        lesson["objectives"] = list(lesson["objectives"].values())
+    return [lessons[name] for name in sorted(lessons)]
+
+
+def words(lessons: list[dict]) -> str:
+    """Say a summary in sentences."""
+    if not lessons:
+        return "Your progress: there is nothing to answer yet."
+    parts = []
+    for lesson in lessons:
+        counts = [f"{lesson['right']} of {lesson['questions']} questions right"] if lesson["questions"] else []
+        counts += [f"{lesson['done']} of {lesson['exercises']} exercises done"] if lesson["exercises"] else []
+        parts.append(f"{lesson['title']}: {', '.join(counts)}.")
+    return "Your progress. " + " ".join(parts)
+
+
+class ProgressPanel(CourseWidget, source="progress"):
+    """What `progress` shows in a cell. It follows every answer given in this kernel."""
+
+    lessons = traitlets.List().tag(sync=True)
+    notice = traitlets.Unicode().tag(sync=True)
+    where = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, progress):
+        self._progress = progress
+        super().__init__(where=str(progress.path))
+        self.refresh(progress.snapshot())
+        progress.watch(self)
+        self.on_msg(self._receive)
+
+    def refresh(self, record: dict) -> None:
+        """Show this record."""
+        self.lessons, self.notice = summary(record), self._progress.notice
+
+    def describe(self) -> str:
+        return repr(self._progress)
+
+    def fallback(self) -> dict[str, str | bytes]:
+        rows = "".join(
+            f"<tr><td>{html.escape(lesson['title'])}</td><td>{lesson['questions']} questions</td>"
+            f"<td>{lesson['exercises']} exercises</td></tr>"
+            for lesson in self.lessons
+        )
+        return {"text/html": f"<p>Run this notebook to see your progress. There are:</p><table>{rows}</table>"}
+
+    def _receive(self, _, content, buffers) -> None:
+        if not isinstance(content, dict):
+            return
+        action, number = content.get("type"), content.get("number")
+        reply = {"type": "done", "number": number if isinstance(number, int) else 0, "text": "", "file": None}
+        try:
+            if action == "export":
+                reply["file"] = self._progress.export_text()
+            elif action == "restore":
+                reply["text"] = self._progress.restore_text(_text(content.get("text")))
+            elif action == "reset":
+                reply["text"] = self._progress.reset(str(content.get("confirm", ""))[:20])
+            elif action == "refresh":
+                self.refresh(self._progress.snapshot())
+            else:
+                return
+        except ValueError as error:
+            reply.update(type="refused", text=f"Nothing was changed: {error}.")
+        self.send(reply)
+
+
+def _text(value) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the file must be text, at most {MAX_BYTES // 1_000_000} MB")
+    return value
+
+
+def _exercises() -> dict:
+    try:
+        from .exercises import EXERCISES
+    except ImportError:
+        return {}
+    return EXERCISES
+
+
+def _lesson(lessons: dict, notebook: str) -> dict:
+    number, _, name = notebook.partition("_")
+    title = f"{number} {name.replace('_', ' ').capitalize()}"
+    new = {
+        "notebook": notebook,
+        "title": title,
+        "right": 0,
+        "questions": 0,
+        "done": 0,
+        "exercises": 0,
+        "objectives": {},
+    }
+    return lessons.setdefault(notebook, new)
+
+
+def _objective(lesson: dict, objective: str, done: bool) -> None:
+    counts = lesson["objectives"].setdefault(objective, {"done": 0, "all": 0})
+    counts["all"] += 1
+    counts["done"] += done

@@ -1,0 +1,148 @@
+"""The progress file: its format, reading and writing it whole, and the best of two."""
+
+import contextlib
+import copy
+import functools
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+MAX_BYTES = 5_000_000
+SECTIONS = ("questions", "predictions", "exercises")
+_WHEN = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$"}
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
+
+
+def _record(required: dict) -> dict:
+    return {"type": "object", "properties": required, "required": list(required), "additionalProperties": False}
+
+
+def _section(required: dict) -> dict:
+    names = {"pattern": r"^[A-Za-z0-9_.]{1,100}$"}
+    return {"type": "object", "propertyNames": names, "additionalProperties": _record(required)}
+
+
+_STATUS = {"enum": ["new", "missed", "right", "shown"]}
+_BOOL = {"type": "boolean"}
+_NULL, _NUMBER, _TEXT = {"type": "null"}, {"type": "number"}, {"type": "string", "maxLength": 10_000}
+_ROW = {"type": "array", "items": _NUMBER, "maxItems": 40}
+_WRITTEN = _record({"text": _TEXT, "ticks": _ROW})
+_RESPONSE = {
+    "anyOf": [_NULL, _NUMBER, _TEXT, {"type": "array", "items": {"anyOf": [_NUMBER, _ROW]}, "maxItems": 40}, _WRITTEN]
+}
+_LAST = _record({"status": _STATUS, "tries": _COUNT, "response": _RESPONSE})
+_FILE = _record(
+    {
+        "schema": {"const": 1},
+        "questions": _section({"tries": _COUNT, "right": _BOOL, "shown": _BOOL, "last": _LAST, "when": _WHEN}),
+        "predictions": _section({"guess": {"anyOf": [_NULL, _NUMBER, _TEXT, _ROW]}, "revealed": _BOOL, "when": _WHEN}),
+        "exercises": _section({"state": {"enum": ["wrong", "right"]}, "tries": _COUNT, "when": _WHEN}),
+    }
+)
+
+
+def parse(text: str) -> dict:
+    """Turn the text of a progress file into a record; ValueError says in words why it is none."""
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES // 1_000_000} MB, too large for progress")
+    try:
+        data = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise ValueError("it is damaged, or something else than progress (not JSON)") from None
+    version = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > 1:
+        raise ValueError(f"it was written by a newer version of the course (format {version}, this one knows 1)")
+    try:
+        error = next(_validator().iter_errors(data), None)
+    except RecursionError:
+        raise ValueError("it is nested too deeply for progress") from None
+    if error is not None:
+        place = ".".join(str(step)[:60] for step in error.absolute_path) or "the whole"
+        raise ValueError(f"it is damaged, or something else than progress (at {place})")
+    return data
+
+
+def merge(first: dict, second: dict) -> dict:
+    """Return the best of two records: right stays right, the larger count, the later state (`second`'s on a tie)."""
+    result = copy.deepcopy(first)
+    for section in SECTIONS:
+        for name, other in second[section].items():
+            mine = result[section].get(name)
+            result[section][name] = copy.deepcopy(other) if mine is None else _BEST[section](mine, other)
+    return result
+
+
+def _best_question(a: dict, b: dict) -> dict:
+    later = a if a["when"] > b["when"] else b
+    return {
+        "tries": max(a["tries"], b["tries"]),
+        "right": a["right"] or b["right"],
+        "shown": a["shown"] or b["shown"],
+        "last": copy.deepcopy(later["last"]),
+        "when": later["when"],
+    }
+
+
+def _best_prediction(a: dict, b: dict) -> dict:
+    keep_a = (a["revealed"], a["when"]) > (b["revealed"], b["when"])
+    return copy.deepcopy(a if keep_a else b)
+
+
+def _best_exercise(a: dict, b: dict) -> dict:
+    state = "right" if "right" in (a["state"], b["state"]) else "wrong"
+    return {"state": state, "tries": max(a["tries"], b["tries"]), "when": max(a["when"], b["when"])}
+
+
+_BEST = {"questions": _best_question, "predictions": _best_prediction, "exercises": _best_exercise}
+
+
+def empty() -> dict:
+    """Return a record in which nothing has happened."""
+    return {"schema": 1, **{section: {} for section in SECTIONS}}
+
+
+def _no_constant(name: str):
+    raise ValueError(name)
+
+
+@functools.cache
+def _validator():
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(_FILE)
+
+
+def read(path: Path) -> dict:
+    """Read a record; an empty one where no file is. OSError: cannot be read. ValueError: says why it is no record."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # never more than this, whatever lies there
+    except FileNotFoundError:
+        return empty()
+    try:
+        return parse(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("it is damaged (not UTF-8 text)") from None
+
+
+def to_text(record: dict, **options) -> str:
+    """Return the record as JSON in plain ASCII, so that every text a browser can send survives."""
+    return json.dumps(record, allow_nan=False, **options)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file as a whole: beside it first, on disk for certain, then put in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=re.sub(r"\W", "_", path.stem)[:40], suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
