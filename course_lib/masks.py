@@ -72,8 +72,7 @@ def prefix_mask(prefix_len, total_len: int, *, device=None) -> Tensor:
           3          1 1 1 1 0
           4          1 1 1 1 1
 
-    Source: Raffel et al. 2020 (T5), section 3.2.1 and figure 4; Liu et al. 2018 for the language model without an
-    encoder that it grew from.
+    Source: Raffel et al. 2020 (T5), section 3.2.1, the mask called "causal with prefix" there.
     """
     total_len = whole_number("total_len", total_len)
     limits = {"high": total_len, "high_name": "total_len"}
@@ -159,20 +158,15 @@ class Visibility:
         prefix, lengths, documents = self.prefix_len, self.lengths, self.document_lens
         if lengths is not None:
             lengths = tuple(whole_numbers("lengths", lengths))
-        if documents is None:
-            prefix = (
-                whole_number("prefix_len", prefix)
-                if is_whole_number(prefix)
-                else tuple(whole_numbers("prefix_len", prefix))
-            )
-        else:
+        one_for_all = is_whole_number(prefix)
+        if one_for_all:
+            prefix = whole_number("prefix_len", prefix)
+        if documents is not None:
             documents = row_or_rows("document_lens", documents)
-            prefix = (
-                filled(documents, whole_number("prefix_len", prefix))
-                if is_whole_number(prefix)
-                else row_or_rows("prefix_len", prefix)
-            )
+            prefix = filled(documents, prefix) if one_for_all else row_or_rows("prefix_len", prefix)
             check_documents("prefix_len", prefix, "document_lens", documents)
+        elif not one_for_all:
+            prefix = tuple(whole_numbers("prefix_len", prefix))
         for name, value in (("prefix_len", prefix), ("lengths", lengths), ("document_lens", documents)):
             object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
         sizes = self._batch_sizes()
@@ -181,13 +175,12 @@ class Visibility:
             raise ValueError(f"all that is given per example must tell of equally many examples, got {told}")
 
     def _batch_sizes(self) -> dict[str, int]:
-        packed = self.document_lens is not None
-        per_example = {
-            "prefix_len": isinstance(self.prefix_len, tuple) and (not packed or is_rows(self.prefix_len)),
-            "lengths": self.lengths is not None,
-            "document_lens": packed and is_rows(self.document_lens),
-        }
-        return {name: len(getattr(self, name)) for name, told in per_example.items() if told}
+        sizes = {}
+        if isinstance(self.prefix_len, tuple) and (self.document_lens is None or is_rows(self.prefix_len)):
+            sizes["prefix_len"] = len(self.prefix_len)
+        if self.lengths is not None:
+            sizes["lengths"] = len(self.lengths)
+        return sizes  # document_lens is shaped like prefix_len when it tells examples apart
 
     @property
     def batch_size(self) -> int | None:

@@ -28,7 +28,8 @@ def packed_prefix_mask(prefix_lens, document_lens, *, device=None) -> Tensor:
             device = value.device
     check_device("document_lens", document_lens, device)
     check_device("prefix_lens", prefix_lens, device)
-    documents, prefixes = _row("document_lens", document_lens), _row("prefix_lens", prefix_lens)
+    documents = tuple(whole_numbers("document_lens", document_lens))
+    prefixes = tuple(whole_numbers("prefix_lens", prefix_lens))
     check_documents("prefix_lens", prefixes, "document_lens", documents)
     return packed_mask(prefixes, documents, sum(documents), device)
 
@@ -46,23 +47,23 @@ def packed_mask(prefixes: tuple[int, ...], documents: tuple[int, ...], total_len
     return open_to & (owner == owner[:, None]) & (owner < len(documents))
 
 
-def _row(name: str, value) -> tuple[int, ...]:
-    return tuple(whole_numbers(name, value))
-
-
 def row_or_rows(name: str, value) -> tuple:
     """Return one list of lengths as a tuple, or a list of lists, one per example, as a tuple of tuples."""
     rows = getattr(value, "ndim", None) == 2 or (
         isinstance(value, (list, tuple)) and len(value) > 0 and not is_whole_number(value[0])
     )
-    return tuple(_row(f"{name}[{b}]", row) for b, row in enumerate(value)) if rows else _row(name, value)
+    if rows:
+        return tuple(tuple(whole_numbers(f"{name}[{b}]", row)) for b, row in enumerate(value))
+    return tuple(whole_numbers(name, value))
 
 
 def is_rows(value: tuple) -> bool:
+    """Tell a list of lists, as `row_or_rows` returns it, from one list."""
     return len(value) > 0 and isinstance(value[0], tuple)
 
 
 def filled(shape: tuple, number: int) -> tuple:
+    """Return `number` in place of every number of one row, or of several rows."""
     return tuple(filled(one, number) if isinstance(one, tuple) else number for one in shape)
 
 

@@ -1,0 +1,139 @@
+"""How the probe calls a function it knows nothing about: what it feeds it, in which shape, and what it refuses."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ._check import shown
+
+SIZES = (1.0, 1 / 16)  # standard deviations of the vectors: small ones find what is saturated at the usual size
+MOVE = 4.0  # length of a move, in those: enough to wake a ReLU from most places
+BUDGET = 2**24  # numbers that one call may hold, roughly: bounds memory, not the result
+AGREE = 1e-3  # relative: two ways of calling a function agree if they differ by less; float noise is far below
+
+
+def module_of(fn) -> nn.Module:
+    """Return the Module that fn is, or whose method it is, else an empty one."""
+    for one in (fn, getattr(fn, "__self__", None)):
+        if isinstance(one, nn.Module):
+            return one
+    return nn.Module()
+
+
+@contextmanager
+def undisturbed(fn, device: torch.device):
+    """Put a Module in eval mode and take no gradients; afterwards all is as before, the random state too."""
+    modes = [(module, module.training) for module in module_of(fn).modules()]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
+        try:
+            module_of(fn).eval()
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+def vector_draws(rng, shape: tuple[int, int], dtype: torch.dtype, device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (base, replacement) for ever, each (T, dim): token j is to be moved from base[j] to replacement[j]."""
+    while True:
+        for size in SIZES:
+            base, move = (size * torch.randn(shape, generator=rng, dtype=torch.float64) for _ in range(2))
+            here = base.to(device, dtype)
+            yield here, (base + MOVE * move).to(device, dtype)
+            yield here, (base - MOVE * move).to(device, dtype)
+
+
+def token_draws(rng, length: int, vocab_size: int, device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (base, replacement) for ever, each (T,): every id is to be replaced by another one."""
+    while True:
+        base = torch.randint(vocab_size, (length,), generator=rng)
+        here = base.to(device)
+        for _ in range(2):
+            step = torch.randint(1, vocab_size, (length,), generator=rng)
+            yield here, ((base + step) % vocab_size).to(device)
+
+
+def as_batch(fn, base: Tensor, other: Tensor, batched: bool | None, tolerance: float) -> tuple[Callable, int]:
+    """Return fn as a function of a batch, and how many examples one call of it takes; refuse what cannot be probed.
+
+    base and other are two inputs of one example. A function of one example becomes one of a batch of 1.
+    """
+    forms = {True: lambda xs: _answer(fn, xs, 1), False: lambda xs: _answer(fn, xs[0], 0)[None]}
+    answers, errors = {}, {}
+    for form in forms if batched is None else (batched,):
+        try:
+            answers[form] = forms[form](base[None])
+        except Exception as error:  # whatever it is: fn is unknown, and the other form may work
+            errors[tuple(base[None].shape if form else base.shape)] = error
+    if not answers:
+        told = "; ".join(f"of {shape}: {type(error).__name__}: {error}" for shape, error in errors.items())
+        raise ValueError(f"fn could not be called with a tensor {told}") from next(iter(errors.values()))
+    if len(answers) == 2 and not _agree(*answers.values()):
+        raise ValueError(
+            f"fn answers {tuple(base.shape)} and {tuple(base[None].shape)} differently: pass batched=False if it takes "
+            "one example, length first, or batched=True if it takes a batch of them, batch first"
+        )
+    call = forms[True in answers]
+    still = answers[True in answers]
+    for _ in range(2):
+        check_same(still, call(base[None]), tolerance)
+    if True not in answers or not _takes_two(call, base, other, tolerance):
+        return call, 1
+    length = len(base)
+    size = max(still.numel(), base.numel(), 8 * length * length)  # the scores of 8 heads are often the largest
+    return call, max(1, min(length, BUDGET // size))
+
+
+def _answer(fn, x: Tensor, batch_dims: int) -> Tensor:
+    out = fn(x.clone())  # a function that writes into its input spoils a copy only
+    if isinstance(out, (tuple, list)) and len(out) > 0:
+        out = out[0]
+    wanted = tuple(x.shape[: batch_dims + 1])
+    if not isinstance(out, Tensor) or tuple(out.shape[: batch_dims + 1]) != wanted:
+        raise ValueError(f"it returned {shown(out)}, not a tensor whose shape begins with {wanted}")
+    return out.detach().clone()  # and one that returns the same buffer again writes into that only
+
+
+def _agree(one: Tensor, two: Tensor) -> bool:
+    if one.shape != two.shape:
+        return False
+    one, two = (x.double().nan_to_num() for x in (one, two))
+    return one.numel() == 0 or bool((one - two).abs().max() <= AGREE * torch.maximum(one.abs().max(), two.abs().max()))
+
+
+def _takes_two(call: Callable, base: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Tell whether fn takes two examples at once; refuse it if they see each other."""
+    try:
+        same = call(torch.stack([base, base]))
+    except Exception:  # a mask or a cache made for one example; then it gets one at a time
+        return False
+    for changed, pair in ((1, [base, other]), (0, [other, base])):
+        if differ(call(torch.stack(pair)), same, tolerance)[1 - changed].any():
+            raise ValueError(
+                f"the examples of a batch see each other: example {1 - changed} moved when only example {changed} did. "
+                "Is the layout of fn (length, batch, features)? It must be batch first; or probe a function of one "
+                "example, with batched=False"
+            )
+    return True
+
+
+def differ(one: Tensor, two: Tensor, tolerance: float) -> Tensor:
+    """Return where two answers (N, T, ...) differ by more than the tolerance, as bool (N, T)."""
+    apart = one != two
+    if tolerance > 0:
+        apart &= ~((one.double() - two.double()).abs() <= tolerance)
+    return apart.flatten(2).any(-1) if apart.dim() > 2 else apart
+
+
+def check_same(one: Tensor, two: Tensor, tolerance: float) -> None:
+    """Refuse a function that answers the same input in two ways."""
+    both_nan = one.isnan() & two.isnan()  # NaN has its own error
+    if differ(one.masked_fill(both_nan, 0), two.masked_fill(both_nan, 0), tolerance).any():
+        gap = (one.double() - two.double()).abs().nan_to_num().max()
+        raise ValueError(
+            f"fn answers the same input differently, by up to {gap:.2g}. It is random, as dropout is in training mode "
+            "(call .eval() on the model in it), or it remembers earlier calls, as a cache does. Where that is float "
+            "noise, pass a tolerance above it"
+        )

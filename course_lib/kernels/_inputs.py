@@ -1,0 +1,60 @@
+"""What every kernel asks of its tensors, checked once and in words, before anything is computed."""
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from .._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast."""
+    for name, value in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {shown(value)}")
+        if value.dim() != 4 or value.shape[-1] < 1:
+            raise ValueError(f"{name} must be (batch, heads, length, features >= 1), got shape {tuple(value.shape)}")
+        if value.dtype not in DTYPES:
+            names = ", ".join(str(one).removeprefix("torch.") for one in DTYPES)
+            raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
+    if k.shape != q.shape:
+        raise ValueError(f"k must have the shape of q, {tuple(q.shape)}, got {tuple(k.shape)}")
+    if v.shape[:3] != q.shape[:3]:
+        raise ValueError(f"v must begin with the shape {tuple(q.shape[:3])} of q, got {tuple(v.shape)}")
+    for name, value in (("k", k), ("v", v)):
+        if value.dtype != q.dtype:
+            raise TypeError(f"{name} must have the dtype of q, {q.dtype}, got {value.dtype}")
+        if value.device != q.device:
+            raise ValueError(f"{name} must be on the device of q, {q.device}, got {value.device}")
+
+
+def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
+    """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T."""
+    limits = {"high": q.shape[2], "high_name": "the length T of q"}
+    if is_whole_number(prefix_len):
+        return whole_number("prefix_len", prefix_len, **limits)
+    check_device("prefix_len", prefix_len, q.device)
+    lengths = whole_numbers("prefix_len", prefix_len, **limits)
+    if len(lengths) != q.shape[0]:
+        raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(lengths)}")
+    return lengths[0] if len(set(lengths)) == 1 else lengths
+
+
+def check_scale(scale) -> float:
+    """Return a finite real number as a float."""
+    if isinstance(scale, bool) or not isinstance(scale, Real):
+        raise TypeError(f"scale must be a number, got {shown(scale)}")
+    if not math.isfinite(scale):
+        raise ValueError(f"scale must be finite, got {scale}")
+    return float(scale)
+
+
+def check_backend(backend, available) -> str:
+    """Return a backend that is available here, or say which ones are."""
+    if backend not in available:
+        raise ValueError(f"backend must be one of {', '.join(available)}, got {backend!r}")
+    return backend

@@ -1,0 +1,185 @@
+"""What a model can really see: move one input at a time, and watch which outputs move.
+
+A mask is a promise. Between it and the output may lie an inverted convention, a transposed matrix, a float mask that is
+added where a bool one was meant, or a norm over the wrong axis, and none of these raises an error. So look.
+
+To audit a model of your own, in five lines:
+
+    from course_lib import masks, probe
+    model.eval()                                               # dropout is noise
+    logits = lambda ids: model(ids)                            # token ids (1, T) in, (1, T, anything) out
+    seen = probe.visible_inputs(logits, 12, vocab_size=100)    # (12, 12), True where input j moves output i
+    print(probe.compare(seen, masks.prefix_mask(5, 12)))       # "LEAK: output 0 is moved by input 5, which ..."
+
+A layer on vectors is probed in the same way, with `dim=` in place of `vocab_size=`.
+
+Over several layers an output sees what its neighbours saw. Prefix, causal and packed masks stay as they are; another (a
+sliding window, say) reaches further with each layer: compare with `mask.double().matrix_power(layers) > 0`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from ._check import shown, whole_number
+from ._probing import as_batch, check_same, differ, module_of, token_draws, undisturbed, vector_draws
+
+
+def visible_inputs(
+    fn: Callable[[Tensor], Tensor],
+    length: int,
+    *,
+    dim: int | None = None,
+    vocab_size: int | None = None,
+    batched: bool | None = None,
+    trials: int = 8,
+    seed: int = 0,
+    tolerance: float = 0.0,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Return which inputs move which outputs of fn: bool (T, T) on the CPU, [i, j] = True if input j moves output i.
+
+    fn          any function or nn.Module of one tensor: vectors (T, dim) or, with vocab_size, token ids (T,); or a
+                batch of them, (B, T, dim) or (B, T). It returns (T, ...) or (B, T, ...); of a tuple, the first entry
+                counts. A Module is probed in eval mode, and left as it was.
+    length      T, the number of tokens.
+    dim         features of a vector, 8 unless given.
+    vocab_size  the ids are 0..vocab_size - 1.
+    batched     whether fn takes a batch. None finds out, and asks you if both ways work and disagree.
+    trials      how often each token is moved. Vectors go one way and back the other, at two sizes, so that a ReLU that
+                is dead or a unit that is saturated in one place hides no input.
+    tolerance   the largest absolute change that counts as none. 0 is right wherever equal inputs give equal bits; so it
+                is on a CPU, as outputs are compared only between calls of one shape.
+    dtype, device   of the vectors; a Module's own unless given, else float32 on the CPU.
+
+    A move that is seen is certain. One that is not may be too small for the dtype, or meet parts of fn that were dead in
+    every trial: more trials and float64 tell. A trial costs T + 1 calls of one example, or as much in batches; a few
+    calls come before. The result depends on the seed alone; the random state and all gradients stay as they are.
+
+    Raises ValueError, in words, if fn is random or remembers earlier calls, if the examples of a batch see each other,
+    if an output is NaN, or if fn takes or returns other shapes than these.
+    """
+    length, trials = whole_number("length", length), whole_number("trials", trials, low=1)
+    seed = whole_number("seed", seed)
+    _check_options(fn, dim, vocab_size, batched, tolerance, dtype)
+    seen = torch.zeros(length, length, dtype=torch.bool)
+    if length == 0:
+        return seen
+    own = next((p for p in module_of(fn).parameters() if p.is_floating_point()), torch.empty(0))
+    device = torch.empty(0, device=own.device if device is None else device).device
+
+    def draws():
+        rng = torch.Generator().manual_seed(seed)
+        if vocab_size is not None:
+            return token_draws(rng, length, vocab_size, device)
+        return vector_draws(rng, (length, dim or 8), own.dtype if dtype is None else dtype, device)
+
+    with undisturbed(fn, device):
+        call, rows = as_batch(fn, *next(draws()), batched, tolerance)
+        last_base = last_still = None
+        for base, replacement in islice(draws(), trials):
+            still = call(base.expand(rows, *base.shape))  # the base in each row, so that like is compared with like
+            if still.isnan().any():
+                place = int(still[0].reshape(length, -1).isnan().any(-1).nonzero()[0])
+                raise ValueError(f"output {place} of fn is NaN, which tells nothing: is it a softmax over no keys?")
+            if base is last_base:
+                check_same(last_still, still, tolerance)
+            last_base, last_still = base, still
+            for start in range(0, length, rows):
+                moved = torch.arange(start, min(start + rows, length), device=device)
+                batch = base.expand(rows, *base.shape).clone()
+                batch[moved - start, moved] = replacement[moved]  # each example differs from the base in one token
+                seen[:, start : start + rows] |= differ(call(batch), still, tolerance)[: len(moved)].T.cpu()
+    return seen
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """How what was seen differs from what was claimed; printed, it says so in words.
+
+    leaks   (output, input) pairs that were seen but not claimed, by output, then by input.
+    blind   pairs that were claimed but not seen.
+    length  T, the number of tokens.
+    """
+
+    leaks: tuple[tuple[int, int], ...]
+    blind: tuple[tuple[int, int], ...]
+    length: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the claim holds for every pair."""
+        return not self.leaks and not self.blind
+
+    @property
+    def first_leak(self) -> tuple[int, int] | None:
+        return self.leaks[0] if self.leaks else None
+
+    @property
+    def first_blind(self) -> tuple[int, int] | None:
+        return self.blind[0] if self.blind else None
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"The mask is kept: each of the {self.length} outputs is moved by all that it may see, and no more."
+        lines = []
+        if self.leaks:
+            i, j = self.leaks[0]
+            meaning = (
+                "It is told what comes later: trained so, it copies the answer and never learns to predict it."
+                if j > i
+                else "It reads what it should not know, such as padding or another document."
+            )
+            place = f"LEAK: output {i} is moved by input {j}, which the mask hides from it"
+            lines.append(f"{place}{_of(self.leaks)}. {meaning}")
+        if self.blind:
+            i, j = self.blind[0]
+            lines.append(
+                f"BLIND: output {i} is not moved by input {j}, which the mask shows it{_of(self.blind)}. "
+                "What that input says is lost to it."
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__  # a notebook shows the last value of a cell by its repr
+
+
+def compare(seen: Tensor, claimed: Tensor) -> Report:
+    """Compare what `visible_inputs` saw with the mask that was claimed; both bool (T, T), rows are outputs."""
+    for name, value in (("seen", seen), ("claimed", claimed)):
+        if not isinstance(value, Tensor) or value.dtype != torch.bool:
+            raise TypeError(f"{name} must be a bool tensor (T, T), got {shown(value)}")
+        if value.dim() != 2 or value.shape[0] != value.shape[1]:
+            raise ValueError(f"{name} must be (T, T), got shape {tuple(value.shape)}; of a batch, compare one by one")
+    if seen.shape != claimed.shape:
+        raise ValueError(f"claimed must have the shape of seen, {tuple(seen.shape)}, got {tuple(claimed.shape)}")
+    seen, claimed = seen.cpu(), claimed.cpu()
+    leaks, blind = (tuple(map(tuple, pairs.nonzero().tolist())) for pairs in (seen & ~claimed, claimed & ~seen))
+    return Report(leaks, blind, len(seen))
+
+
+def _of(pairs: tuple) -> str:
+    return f" (the first of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
+
+
+def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn must be a function or an nn.Module, got {shown(fn)}")
+    if dim is not None and vocab_size is not None:
+        raise ValueError(f"give dim for vectors or vocab_size for token ids, not both: got {dim} and {vocab_size}")
+    if dim is not None:
+        whole_number("dim", dim, low=1)
+    if vocab_size is not None:
+        whole_number("vocab_size", vocab_size, low=2)
+    if not (batched is None or isinstance(batched, bool)):
+        raise TypeError(f"batched must be True, False or None, got {shown(batched)}")
+    if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
+        raise TypeError(f"tolerance must be a number, got {shown(tolerance)}")
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be 0 or more, got {tolerance}")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
