@@ -69,3 +69,42 @@ function onTheme(callback) {
     query.removeEventListener("change", callback);
   };
 }
+
+const MATHML = new Set(["mrow", "mi", "mn", "mo", "mtext", "mfrac", "msup", "msub", "msqrt"]);
+
+/** Turn parsed rich text, [[kind, value], ...] from Python, into nodes: text, code, em, and white-listed MathML. */
+function richText(pieces) {
+  const namespace = "http://www.w3.org/1998/Math/MathML";
+  const node = ([tag, ...children]) => {
+    if (!MATHML.has(tag)) throw new Error(`<${tag}> is not allowed in a formula`);
+    const element = document.createElementNS(namespace, tag);
+    element.append(...children.map((child) => (Array.isArray(child) ? node(child) : child)));
+    return element;
+  };
+  return pieces.map(([kind, value]) => {
+    if (kind === "math") {
+      const math = document.createElementNS(namespace, "math");
+      math.append(...value.map(node));
+      return math;
+    }
+    return kind === "code" || kind === "em" ? h(kind, {}, value) : document.createTextNode(value);
+  });
+}
+
+/** Send to Python; when no answer is noted with `.answered()` within five seconds, call `late` once. */
+function patientSender(model, late) {
+  let timer = 0;
+  return {
+    send(content) {
+      clearTimeout(timer);
+      timer = setTimeout(late, 5000);
+      try {
+        model.send(content);
+      } catch {
+        clearTimeout(timer);
+        late(); // the channel is closed: the kernel was stopped
+      }
+    },
+    answered: () => clearTimeout(timer),
+  };
+}

@@ -1,0 +1,483 @@
+// A deck of questions. Python marks and keeps; here is only the view. Choosing is not submitting.
+
+const LATE = "The kernel is busy or stopped, so this is not marked yet. Your choice is kept: wait, or run the cell again.";
+const STATUS_WORDS = { new: "not answered", missed: "not yet right", right: "right", shown: "answer shown" };
+const STATUS_SIGNS = { new: "", missed: "…", right: "✓", shown: "–" };
+
+/** Where a link to a heading should lead in JupyterLab; elsewhere the link's own address does. */
+function taughtLink(taught) {
+  const link = h("a", { href: taught.href, target: "_blank", rel: "noopener" }, taught.heading);
+  link.addEventListener("click", (event) => {
+    const folder = /\/tree\/(.*\/)?[^/]*\.ipynb$/.exec(decodeURIComponent(location.pathname));
+    if (!folder || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault(); // JupyterLab's own command opens the notebook in this window and scrolls to the heading
+    const path = `${folder[1] ?? ""}${taught.notebook}.ipynb`;
+    const id = `#${taught.heading.replaceAll(" ", "-")}`;
+    link.dataset.commandlinkerCommand = "rendermime:handle-local-link";
+    link.dataset.commandlinkerArgs = JSON.stringify({ path, id });
+  });
+  return link;
+}
+
+/** One choice or several. A control has: element, read(), write(response), lock(on), mark(state), focus(). */
+function choiceControl(question, changed) {
+  const several = question.kind === "choices";
+  const name = uniqueId("choice");
+  const rows = question.options.map((text, i) => {
+    const input = h("input", { type: several ? "checkbox" : "radio", name, value: i, onchange: changed });
+    const tag = h("span", { class: "quiz-tag" });
+    return { input, tag, label: h("label", { class: "quiz-option" }, input, h("span", {}, richText(text)), tag) };
+  });
+  const chosen = () => rows.flatMap((row, i) => (row.input.checked ? [i] : []));
+  return {
+    element: h("div", { class: "quiz-options" }, rows.map((row) => row.label)),
+    read: () => (several ? chosen() : (chosen()[0] ?? null)),
+    write: (response) => {
+      const wanted = several ? (response ?? []) : [response];
+      rows.forEach((row, i) => (row.input.checked = wanted.includes(i)));
+    },
+    lock: (on) => rows.forEach((row) => (row.input.disabled = on)),
+    mark: ({ answer, response, status }) => {
+      const picked = several ? (response ?? []) : [response];
+      rows.forEach(({ tag, label }, i) => {
+        const right = answer?.right.includes(i);
+        const wrong = picked.includes(i) && (answer ? !right : status === "missed" && !several);
+        tag.textContent = right ? "✓ right" : wrong ? "✗ not this" : "";
+        label.classList.toggle("is-right", Boolean(right));
+        label.classList.toggle("is-wrong", Boolean(wrong));
+      });
+    },
+    focus: () => (rows.find((row) => row.input.checked) ?? rows[0]).input.focus(),
+  };
+}
+
+function numberControl(question, changed) {
+  // a text field: a number field hides what it cannot read, and then nobody could say what is wrong with it
+  const input = h("input", {
+    type: "text", inputmode: "decimal", autocomplete: "off", spellcheck: "false", class: "quiz-number",
+    "aria-label": question.unit ? `Your answer, in ${question.unit}` : "Your answer", oninput: changed,
+  });
+  return {
+    element: h("div", { class: "quiz-field" }, input, question.unit ? h("span", { "aria-hidden": "true" }, question.unit) : null),
+    read: () => input.value,
+    write: (response) => (input.value = response ?? ""),
+    lock: (on) => (input.readOnly = on),
+    mark: () => {},
+    focus: () => input.focus(),
+  };
+}
+
+const tokenName = (question, i) => (question.tokens.length ? `${i} ${question.tokens[i]}` : String(i));
+
+/** A grid of cells; `cell(i, j)` makes what stands in row i, column j. */
+function gridTable(question, role, label, cell) {
+  const places = Array.from({ length: question.total }, (_, i) => i);
+  const upright = question.tokens.some((token) => [...token].length > 2);
+  const heading = (i) => h("span", { dir: "auto" }, question.tokens.length ? question.tokens[i] : String(i));
+  return h(
+    "table",
+    { class: `quiz-grid${upright ? " upright" : ""}`, role, "aria-label": label },
+    h("thead", {}, h("tr", {}, h("td", { class: "quiz-corner" }), places.map((j) => h("th", { scope: "col" }, heading(j))))),
+    h("tbody", {}, places.map((i) => h("tr", {}, h("th", { scope: "row" }, heading(i)), places.map((j) => cell(i, j))))),
+  );
+}
+
+function maskControl(question, changed) {
+  const size = question.total;
+  let locked = false;
+  let painting = null;
+  const open = (button) => button.getAttribute("aria-pressed") === "true";
+  const count = h("p", { class: "muted quiz-count-open" });
+  const buttons = Array.from({ length: size }, () => []);
+  const tell = () => (count.textContent = `${buttons.flat().filter(open).length} of ${size * size} cells open`);
+  const set = (button, value) => {
+    if (locked || open(button) === value) return;
+    button.setAttribute("aria-pressed", value);
+    tell();
+    changed();
+  };
+  const go = (i, j) => {
+    const next = buttons[Math.min(Math.max(i, 0), size - 1)][Math.min(Math.max(j, 0), size - 1)];
+    buttons.flat().forEach((button) => (button.tabIndex = button === next ? 0 : -1));
+    next.focus();
+  };
+  const keys = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [0, -size], End: [0, size] };
+  const table = gridTable(question, "grid", "The mask: rows ask, columns answer", (i, j) => {
+    const button = h("button", {
+      type: "button", class: "quiz-cell", "aria-pressed": "false", tabindex: i + j ? -1 : 0,
+      "aria-label": `row ${tokenName(question, i)}, column ${tokenName(question, j)}`,
+      onclick: (event) => event.detail === 0 && set(button, !open(button)), // from the keyboard; the pointer paints
+      onkeydown: (event) => {
+        const step = keys[event.key];
+        if (!step) return;
+        event.preventDefault();
+        go(i + step[0], j + step[1]);
+      },
+      onpointerdown: (event) => {
+        if (event.button !== 0) return;
+        event.target.releasePointerCapture?.(event.pointerId);
+        painting = !open(button);
+        set(button, painting);
+        go(i, j);
+      },
+      onpointerenter: (event) => {
+        if (!(event.buttons & 1)) painting = null;
+        if (painting !== null) set(button, painting);
+      },
+    });
+    buttons[i][j] = button;
+    return h("td", { role: "gridcell" }, button);
+  });
+  table.addEventListener("pointerup", () => (painting = null));
+  return {
+    element: h(
+      "div",
+      {},
+      h("p", { class: "muted" }, "Rows are queries, columns are keys. Click a cell to open it; or arrow keys and Space."),
+      table,
+      count,
+    ),
+    read: () => buttons.map((row) => row.map((button) => Number(open(button)))),
+    write: (response) => {
+      buttons.forEach((row, i) => row.forEach((button, j) => button.setAttribute("aria-pressed", response?.[i]?.[j] === 1)));
+      tell();
+    },
+    lock: (on) => {
+      locked = on;
+      buttons.flat().forEach((button) => button.setAttribute("aria-disabled", on));
+    },
+    mark: () => {},
+    focus: () => buttons.flat().find((button) => button.tabIndex === 0).focus(),
+  };
+}
+
+/** The learner's grid beside the target, where they differ crossed. */
+function comparison(question, yours, target) {
+  const picture = (title, rows, other) => {
+    const wrong = rows.flatMap((row, i) => row.flatMap((cell, j) => (cell === other[i][j] ? [] : [[i, j]])));
+    const table = gridTable(question, "img", `${title}: ${rows.map((row) => row.join("")).join(", ")}`, (i, j) => {
+      const differs = title === "Yours" && wrong.some(([a, b]) => a === i && b === j);
+      return h("td", {}, h("span", { class: `quiz-cell${rows[i][j] ? " open" : ""}${differs ? " differs" : ""}` }, differs ? "✗" : ""));
+    });
+    return h("figure", {}, h("figcaption", {}, title === "Yours" ? `Yours, ✗ where it differs` : "Target"), table);
+  };
+  return h("div", { class: "quiz-pair" }, picture("Yours", yours, target), picture("Target", target, yours));
+}
+
+function orderControl(question, changed, say) {
+  const list = h("ol", { class: "quiz-order" });
+  let locked = false;
+  const rows = question.items.map((text, i) => {
+    const words = richText(text);
+    const plain = words.map((node) => node.textContent).join("");
+    const move = (step) => (event) => {
+      const all = [...list.children];
+      const place = all.indexOf(item);
+      const other = all[place + step];
+      if (locked || !other) return;
+      if (step < 0) other.before(item);
+      else other.after(item);
+      event.currentTarget.focus();
+      update();
+      changed();
+      say(`${plain}: now ${place + step + 1} of ${all.length}`);
+    };
+    const up = h("button", { type: "button", "aria-label": `Move up: ${plain}`, onclick: move(-1) }, "↑");
+    const down = h("button", { type: "button", "aria-label": `Move down: ${plain}`, onclick: move(1) }, "↓");
+    const onkeydown = (event) => {
+      const button = { ArrowUp: up, ArrowDown: down }[event.key];
+      if (!button) return;
+      event.preventDefault();
+      button.focus();
+      button.click();
+    };
+    const item = h("li", { onkeydown }, h("span", { class: "quiz-item" }, words), h("span", { class: "quiz-moves" }, up, down));
+    return { item, up, down, i };
+  });
+  const update = () => {
+    for (const { item, up, down } of rows) {
+      up.setAttribute("aria-disabled", locked || !item.previousElementSibling);
+      down.setAttribute("aria-disabled", locked || !item.nextElementSibling);
+    }
+  };
+  const read = () => [...list.children].map((item) => rows.find((row) => row.item === item).i);
+  const write = (response) => {
+    list.append(...(response ?? rows.map((row) => row.i)).map((i) => rows[i].item));
+    update();
+  };
+  write(null);
+  return {
+    element: list,
+    read,
+    write,
+    lock: (on) => {
+      locked = on;
+      update();
+    },
+    mark: () => {},
+    focus: () => list.querySelector("button").focus(),
+  };
+}
+
+function wordsControl(question, changed) {
+  const area = h("textarea", { rows: 4, "aria-label": "Your answer", oninput: changed });
+  return {
+    element: h("div", { class: "quiz-field" }, area),
+    read: () => ({ text: area.value }),
+    write: (response) => (area.value = response?.text ?? ""),
+    lock: (on) => (area.readOnly = on),
+    mark: () => {},
+    focus: () => area.focus(),
+  };
+}
+
+const CONTROLS = {
+  choice: choiceControl, choices: choiceControl, number: numberControl, mask: maskControl, order: orderControl, words: wordsControl,
+};
+
+/** What was right, for those who saw it after two misses; what a picture or a list can say better is drawn. */
+function answerNodes(question, state) {
+  const { answer, response, status } = state;
+  if (!answer || question.kind === "words") return [];
+  if (question.kind === "mask") return status === "right" ? [] : [comparison(question, response, answer.rows)];
+  if (status === "right") return [];
+  if (question.kind === "order") return [h("p", {}, "The order:"), h("ol", {}, answer.order.map((i) => h("li", {}, richText(question.items[i]))))];
+  if (question.kind === "number") return [h("p", {}, "The answer is ", h("strong", {}, answer.text), ".")];
+  const texts = answer.right.map((i) => richText(question.options[i]));
+  return [h("p", {}, texts.length > 1 ? "The answers are " : "The answer is ", texts.flatMap((text, i) => [i ? "; " : "", h("strong", {}, text)]))];
+}
+
+function render({ model, el }) {
+  const questions = model.get("questions");
+  let current = Math.min(Math.max(Number(model.get("current")) || 0, 0), questions.length - 1);
+  let drafts = { ...model.get("drafts") };
+  let control = null;
+  let tallest = 0;
+  let shownSerial = null;
+  let shownStatus = null;
+  const live = liveRegion();
+  const stateOf = (i) => model.get("states")[questions[i].id];
+  const sender = patientSender(model, () => tellNote(LATE));
+
+  const count = h("h3", { class: "quiz-title" });
+  const steps = questions.map((_, i) => h("button", { type: "button", onclick: () => open(i, true) }));
+  const previous = h("button", { type: "button", onclick: () => open(current - 1) }, "Previous");
+  const next = h("button", { type: "button", onclick: () => open(current + 1) }, "Next");
+  const legend = h("legend");
+  const slot = h("div", { class: "quiz-slot" });
+  const check = h("button", { type: "submit", class: "primary" }, "Check");
+  const hint = h("button", { type: "button", onclick: () => ask({ type: "hint" }) }, "Show a hint");
+  const again = h("button", { type: "button", onclick: tryAgain }, "Try again");
+  const onward = h("button", { type: "button", class: "primary", onclick: () => open(current + 1, true) }, "Next question");
+  const note = h("p", { class: "quiz-note", role: "status" });
+  const feedback = h("div", { class: "quiz-feedback", role: "status", tabindex: "-1" });
+  const after = h("div", { class: "quiz-actions" }, onward, again);
+  const taught = h("p", { class: "quiz-taught muted" });
+  const card = h(
+    "form",
+    { class: "quiz-card", novalidate: true, onsubmit: submit },
+    h("fieldset", {}, legend, slot),
+    h("div", { class: "quiz-actions" }, check, hint),
+    note,
+    feedback,
+    after,
+    taught,
+  );
+  const notice = h("p", { class: "quiz-notice" });
+  const head = h(
+    "div",
+    { class: "quiz-head" },
+    count,
+    questions.length > 1 ? h("div", { class: "quiz-steps", role: "group", "aria-label": "Questions" }, steps) : null,
+    questions.length > 1 ? h("div", { class: "quiz-nav" }, previous, next) : null,
+  );
+  const root = h("section", { class: "course quiz", "aria-label": "Quiz" }, head, card, notice, live);
+  keepKeys(root);
+
+  function tellNote(text) {
+    note.textContent = text;
+    note.hidden = !text;
+  }
+
+  function ask(content) {
+    sender.send({ ...content, id: questions[current].id });
+  }
+
+  function submit(event) {
+    event.preventDefault();
+    const state = stateOf(current);
+    if (state.status !== "new" && state.status !== "missed") return;
+    tellNote("");
+    ask({ type: "submit", attempt: state.tries + 1, response: control.read() });
+  }
+
+  function tryAgain() {
+    const question = questions[current];
+    delete drafts[question.id];
+    if (question.kind === "words") drafts[question.id] = { text: stateOf(current).response.text }; // one's own words are kept
+    ask({ type: "again" });
+  }
+
+  let saving = 0;
+  function save() {
+    clearTimeout(saving);
+    saving = setTimeout(() => {
+      model.set("drafts", { ...drafts });
+      model.set("current", current);
+      model.save_changes();
+    }, 400);
+  }
+
+  function changed() {
+    drafts[questions[current].id] = control.read();
+    tellNote("");
+    save();
+  }
+
+  /** Show question `i`. The card never becomes lower than it was: what stands below must not jump. */
+  function open(i, focus = false) {
+    if (i < 0 || i >= questions.length) return;
+    sender.answered();
+    current = i;
+    const question = questions[i];
+    legend.replaceChildren(...richText(question.prompt));
+    control = CONTROLS[question.kind](question, changed, (text) => live.say(text, 100));
+    slot.replaceChildren(control.element);
+    taught.replaceChildren("Where this is taught: ", taughtLink(question.taught));
+    check.textContent = question.kind === "words" ? "Compare" : "Check";
+    tellNote("");
+    shownSerial = null;
+    feedback.setAttribute("role", "presentation"); // what is already known is not announced as news
+    update();
+    feedback.setAttribute("role", "status");
+    if (focus) control.focus();
+    save();
+  }
+
+  /** Bring the open question up to its state. */
+  function update() {
+    drawHead();
+    const question = questions[current];
+    const state = stateOf(current);
+    if (state.serial === shownSerial) return;
+    const answered = shownSerial !== null;
+    const before = shownStatus;
+    const hadFocus = root.contains(document.activeElement) || root.getRootNode().activeElement === document.activeElement;
+    const focused = document.activeElement;
+    [shownSerial, shownStatus] = [state.serial, state.status];
+    if (answered) sender.answered();
+    const done = state.status === "right" || state.status === "shown";
+    if (done || (state.status === "missed" && before !== "missed")) delete drafts[question.id];
+    control.lock(false);
+    control.write(drafts[question.id] ?? state.response);
+    control.lock(done);
+    control.mark(state);
+    check.hidden = done;
+    hint.hidden = !state.can_hint;
+    again.hidden = !done;
+    onward.hidden = !done || current === questions.length - 1;
+    after.hidden = !done;
+    tellNote(state.note);
+    if (!(answered && question.kind === "words" && done && (before === "right" || before === "shown"))) {
+      feedback.replaceChildren(...feedbackNodes(question, state));
+    } else tellTicks(state);
+    feedback.hidden = !feedback.childNodes.length;
+    if (answered && hadFocus && (focused === check || focused === hint || focused === again) && focused.hidden) {
+      if (feedback.hidden) control.focus();
+      else feedback.focus({ preventScroll: true });
+    }
+    hold();
+  }
+
+  function feedbackNodes(question, state) {
+    if (state.status === "new") return [];
+    if (question.kind === "words") return wordsNodes(state);
+    const right = state.status === "right";
+    const headline = right ? "✓ Right." : state.status === "shown" ? "✗ Not yet. Here is the answer." : "✗ Not yet.";
+    return [
+      h("p", { class: right ? "good" : "bad" }, h("strong", {}, headline)),
+      ...state.feedback.map((text) => h("p", {}, richText(text))),
+      state.hint ? h("p", { class: "quiz-hint" }, h("strong", {}, "Hint. "), richText(state.hint)) : null,
+      ...answerNodes(question, state),
+      state.explanation ? h("p", {}, richText(state.explanation)) : null,
+    ].filter(Boolean);
+  }
+
+  function wordsNodes(state) {
+    const { model: answer, checklist } = state.answer;
+    const boxes = checklist.map((text, i) => {
+      const box = h("input", { type: "checkbox", value: i, onchange: () => ask({ type: "tick", ticks: ticked() }) });
+      box.checked = state.response.ticks.includes(i);
+      return h("label", { class: "quiz-option" }, box, h("span", {}, richText(text)));
+    });
+    const ticked = () => boxes.flatMap((label, i) => (label.firstChild.checked ? [i] : []));
+    const tally = h("p", { class: "quiz-tally" });
+    queueMicrotask(() => tellTicks(state));
+    return [
+      h("p", {}, h("strong", {}, "One good answer")),
+      h("blockquote", {}, richText(answer)),
+      h("fieldset", {}, h("legend", {}, "Compare. Tick what yours says too:"), h("div", { class: "quiz-options" }, boxes)),
+      tally,
+      state.explanation.length ? h("p", {}, richText(state.explanation)) : null,
+    ].filter(Boolean);
+  }
+
+  function tellTicks(state) {
+    const { ticks } = state.response;
+    const all = state.answer.checklist.length;
+    const tally = feedback.querySelector(".quiz-tally");
+    if (!tally) return;
+    tally.className = `quiz-tally${ticks.length === all ? " good" : ""}`;
+    tally.textContent = ticks.length === all ? "✓ By your own judgement, complete." : `By your own judgement: ${ticks.length} of ${all}.`;
+  }
+
+  function drawHead() {
+    const many = questions.length > 1;
+    count.textContent = many ? `Question ${current + 1} of ${questions.length}` : "Check yourself";
+    steps.forEach((button, i) => {
+      const { status } = stateOf(i);
+      button.replaceChildren(String(i + 1), h("span", { "aria-hidden": "true" }, STATUS_SIGNS[status]));
+      button.setAttribute("aria-label", `Question ${i + 1}: ${STATUS_WORDS[status]}`);
+      button.className = `is-${status}`;
+      if (i === current) button.setAttribute("aria-current", "step");
+      else button.removeAttribute("aria-current");
+    });
+    previous.setAttribute("aria-disabled", current === 0);
+    next.setAttribute("aria-disabled", current === questions.length - 1);
+  }
+
+  function hold() {
+    const height = card.scrollHeight;
+    if (height <= tallest) return;
+    tallest = height;
+    card.style.minHeight = `${height}px`;
+  }
+
+  const tellNotice = () => {
+    notice.textContent = model.get("notice");
+    notice.hidden = !notice.textContent;
+  };
+  tellNotice();
+  let width = 0;
+  const resize = new ResizeObserver(([entry]) => {
+    const now = Math.round(entry.contentRect.width);
+    if (now === width) return;
+    width = now; // another width, other lines: forget the old height
+    tallest = 0;
+    card.style.minHeight = "";
+    hold();
+  });
+  el.append(root);
+  open(current);
+  clearTimeout(saving); // nothing has changed yet
+  resize.observe(root);
+  const stop = [onTrait(model, "states", update), onTrait(model, "notice", tellNotice)];
+  return () => {
+    stop.forEach((off) => off());
+    resize.disconnect();
+    sender.answered();
+    clearTimeout(saving);
+  };
+}
+
+export default { render };
