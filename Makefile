@@ -1,0 +1,53 @@
+# The commands of this project; `make` alone lists them. Needs Python >= 3.11 and make, nothing else.
+#   PYTHON=python3.12      another Python to begin with
+#   TORCH_INDEX=URL        where torch comes from, for example a CUDA index
+#   LAB_ARGS=...           arguments for JupyterLab, for example --no-browser
+#   PYTEST_ARGS=...        arguments for pytest, for example "-k masks"
+PYTHON ?= python3
+LAB_ARGS ?=
+PYTEST_ARGS ?=
+VENV_PYTHON := .venv/bin/python
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
+NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
+	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks bench lint lock
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
+		printf 'make %-14s %s\n' "$$name" "$$words"; done
+
+setup: ## make .venv and install the course in it
+	@$(NEED_PYTHON)
+	@$(PYTHON) tools/setup_env.py
+
+setup-browser:
+	@$(NEED_PYTHON)
+	@$(PYTHON) tools/setup_env.py --browser
+
+lab: setup ## open the course in JupyterLab
+	@$(VENV_PYTHON) tools/lab.py $(LAB_ARGS)
+
+test: setup ## run the unit tests, and every notebook
+	$(VENV_PYTHON) -m pytest $(NBVAL) $(PYTEST_ARGS)
+
+test-browser: setup-browser ## use the widgets in a real browser (needs a system Chromium)
+	COURSE_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
+
+test-gpu: setup ## run every notebook on a GPU (needs a CUDA build of torch)
+	COURSE_DEVICES=cuda $(VENV_PYTHON) -m pytest $(NBVAL) notebooks $(wildcard tests/gpu) $(PYTEST_ARGS)
+
+notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
+	$(VENV_PYTHON) tools/build_notebooks.py
+
+bench: setup-browser ## measure how fast the explorer answers, in a real browser
+	$(VENV_PYTHON) tools/bench_explorer.py
+
+lint: setup ## look for mistakes and for unformatted code
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+
+lock: ## write requirements.lock anew (maintainers)
+	@$(NEED_PYTHON)
+	@$(PYTHON) tools/setup_env.py --lock
