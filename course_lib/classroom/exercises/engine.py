@@ -1,0 +1,178 @@
+"""Exercises: the learner fills in a function, and `check.NAME(function)` answers untouched, wrong or right.
+
+An exercise is a judge (what is wrong with this function, if anything), a solution, a hint, and how hard and how long it
+is. A judge names each mistake it knows by a slug, so that a test can hold the diagnosis of every known wrong answer.
+"""
+
+import inspect
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ..progress import progress
+from ..show import show, show_source, words
+
+EXERCISES: dict[str, "Exercise"] = {}
+
+
+class Untouched(Exception):  # noqa: N818 - a state, not an error
+    """The function still holds its dots."""
+
+
+class Wrong(Exception):  # noqa: N818 - an answer, not an error
+    """What is wrong: a slug for the tests, words for the learner, and, if it helps, a way to draw it.
+
+    `draw` is a function without arguments that returns a matplotlib figure; `alt` says the figure in one line.
+    """
+
+    def __init__(self, slug: str, message: str, *, draw: Callable[[], Any] | None = None, alt: str = ""):
+        super().__init__(message)
+        self.slug, self.message, self.draw, self.alt = slug, message, draw, alt
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a check: `state` is untouched, wrong or right; `slug` names the mistake when it is a known one."""
+
+    exercise: str
+    state: str
+    message: str
+    slug: str = ""
+    draw: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
+    alt: str = field(default="", compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.exercise}: {self.state}. {self.message}"
+
+    __repr__ = __str__
+
+    def _ipython_display_(self):
+        sign = {"untouched": "○", "wrong": "✗", "right": "✓"}[self.state]
+        words(f"**{sign} {self.exercise}: {self.state}.** {self.message}", plain=str(self))
+        if self.draw is not None:
+            show(self.draw(), alt=self.alt)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise. Call it with the learner's function to have it judged.
+
+    judge: called with a guarded function; raises `Wrong`, or returns words of praise (or None).
+    extra: outside the minutes that the lesson promises.
+    """
+
+    name: str
+    notebook: str
+    title: str
+    objective: str
+    minutes: int
+    difficulty: int
+    hint_text: str
+    solution_function: Callable
+    judge: Callable[[Callable], str | None]
+    extra: bool = False
+
+    def __call__(self, function: Callable) -> Verdict:
+        verdict = self._judge(function)
+        if verdict.state != "untouched":
+            progress.record_exercise(self.name, verdict.state)
+        return verdict
+
+    def _judge(self, function: Callable) -> Verdict:
+        if not callable(function):
+            raise TypeError(
+                f"check.{self.name} takes a function, got {type(function).__name__}: pass its name without ()"
+            )
+        try:
+            praise = self.judge(partial(_guarded, function))
+        except Untouched as state:
+            clue = str(state) or "Replace the dots, then run the cell again."
+            return Verdict(self.name, "untouched", f"{clue} `check.{self.name}.hint()` helps.")
+        except Wrong as wrong:
+            return Verdict(self.name, "wrong", wrong.message, wrong.slug, wrong.draw, wrong.alt)
+        return Verdict(self.name, "right", praise or "Every case agrees.")
+
+    def hint(self) -> None:
+        """Show the hint."""
+        words(f"**Hint.** {self.hint_text}")
+
+    def solution(self) -> None:
+        """Show one solution, as the source that the course's own tests run."""
+        show_source(self.solution_function)
+
+    def __repr__(self) -> str:
+        stars = "★" * self.difficulty + "☆" * (3 - self.difficulty)
+        return (
+            f"check.{self.name}: {self.title} ({stars}, about {self.minutes} minutes). "
+            f"Call it with your function; .hint() and .solution() help."
+        )
+
+
+def quoted(text: object) -> str:
+    """Return foreign text as a Markdown code span, where neither Markdown nor HTML is read."""
+    return "`" + " ".join(str(text).replace("`", "'").split())[:300] + "`"
+
+
+def _guarded(function: Callable, *arguments):
+    """Call the learner's function, and turn what it raises or forgets into words."""
+    name = getattr(function, "__name__", "your function")
+    try:
+        signature = inspect.signature(function)
+        signature.bind(*arguments)
+    except (TypeError, ValueError) as error:
+        raise Wrong(
+            "arguments", f"{quoted(name)} cannot be called with {len(arguments)} arguments: {quoted(error)}."
+        ) from None
+    shown = ", ".join(str(a) if isinstance(a, int) else f"<{type(a).__name__}>" for a in arguments)
+    try:
+        result = function(*arguments)
+    except NotImplementedError:
+        raise Untouched from None
+    except Exception as error:  # whatever a learner's code raises is an answer to be put into words
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        message = f"{quoted(f'{name}({shown})')} raised {type(error).__name__}: {quoted(error)} (line {line})."
+        if "ellipsis" in str(error).lower():
+            raise Untouched from None
+        raise Wrong("raised", message) from None
+    if result is ...:
+        raise Untouched
+    if result is None:
+        raise Wrong("returns_none", f"{quoted(f'{name}({shown})')} returned None. Is the `return` missing?")
+    return result
+
+
+def exercise(
+    name: str, *, notebook: str, title: str, objective: str, minutes: int, difficulty: int, hint: str,
+    solution: Callable, extra: bool = False,
+):  # fmt: skip
+    """Register the decorated judge as `check.NAME`."""
+
+    def register(judge: Callable) -> Callable:
+        if name in EXERCISES:
+            raise ValueError(f"exercise {name!r} is registered twice")
+        EXERCISES[name] = Exercise(
+            name, notebook, title, objective, minutes, difficulty, hint, solution, judge, extra
+        )  # fmt: skip
+        return judge
+
+    return register
+
+
+class Check:
+    """`check.NAME(function)` judges an exercise; `check` alone lists them."""
+
+    def __getattr__(self, name: str) -> Exercise:
+        if name in EXERCISES:
+            return EXERCISES[name]
+        raise AttributeError(f"there is no exercise {name!r}; there are: {', '.join(sorted(EXERCISES))}")
+
+    def __dir__(self):
+        return sorted(EXERCISES)
+
+    def __repr__(self) -> str:
+        return "\n".join(repr(one) for one in EXERCISES.values())
+
+
+check = Check()

@@ -1,0 +1,129 @@
+"""The pictures of the lessons. Each that follows a prediction takes the learner's guess, or None, and draws it in."""
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from course_lib import costs, masks
+
+from .palette import LIGHT
+from .pictures import draw_mask
+
+SIX = ["bank", "river", "boat", "she", "rows", "home"]
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=LIGHT["paper"])
+    figure.get_layout_engine().set(h_pad=0.1)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _guess_line(figure: Figure, guess, truth, unit: str) -> None:
+    """Say the guess under the picture, beside the count."""
+    said = "no guess yet" if guess is None else f"your guess: {guess:g}"
+    figure.supxlabel(f"{said}    counted: {truth} {unit}", fontsize=11, color=LIGHT["ink"])
+
+
+def all_looks(guess=None) -> Figure:
+    """Lesson 00: six tokens, each looks at each."""
+    figure, (axis,) = _figure(4.2, 4.2)
+    # the encoder-decoder's colours, because nothing here is added to anything yet
+    draw_mask(
+        masks.bidirectional_mask(6),
+        prefix_len=6,
+        kind="encoder-decoder",
+        title="6 rows of 6 looks",
+        ax=axis,
+        legend=False,
+    )
+    _guess_line(figure, guess, 36, "looks")
+    return figure
+
+
+def six_tokens(guess=None) -> Figure:
+    """Lesson 01: the outline of three cards and the story of three words."""
+    figure, (axis,) = _figure(5.2, 5)
+    draw_mask(masks.prefix_mask(3, 6), tokens=SIX, prefix_len=3, title="who looks (rows), at whom (columns)", ax=axis)
+    _guess_line(figure, guess, costs.allowed_pairs(3, 6), "looks")
+    return figure
+
+
+def four_kinds() -> Figure:
+    """Lesson 01: one sentence under four habits of looking."""
+    figure, axes = _figure(12.4, 3.9, 4)
+    kinds = [
+        ("encoder-only", "encoder", masks.bidirectional_mask(6)),
+        ("decoder-only", "decoder", masks.causal_mask(6)),
+        ("encoder-decoder", "encoder-decoder", masks.prefix_mask(3, 6)),
+        ("prefix LM", "prefix", masks.prefix_mask(3, 6)),
+    ]
+    for axis, (name, kind, mask) in zip(axes, kinds, strict=True):
+        draw_mask(mask, tokens=SIX, prefix_len=3, kind=kind, title=name, ax=axis, legend=False)
+    for y, x, text in [(1.5, 1.5, "reads\nthe source"), (4.5, 1.5, "looks over"), (4.5, 4.5, "writes")]:
+        axes[2].text(x, y, text, ha="center", va="center", fontsize=8, color=LIGHT["ink"], bbox=_label())
+    names = {
+        "prefix": "reads the outline",
+        "added": "looks ahead",
+        "target": "reads the story",
+        "cross": "cross-attention",
+    }
+    handles = [Patch(color=LIGHT[role], label=name) for role, name in names.items()]
+    handles.append(Patch(fc=LIGHT["paper"], ec=LIGHT["hatch"], hatch="/////", lw=0, label="may not look"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def _label() -> dict:
+    return {"facecolor": LIGHT["paper"], "edgecolor": LIGHT["line"], "boxstyle": "round,pad=0.25"}
+
+
+def prefix_against_causal(guess=None) -> Figure:
+    """Lesson 02: the causal mask, and the prefix mask beside it."""
+    figure, (left, right) = _figure(8.6, 4.4, 2)
+    draw_mask(masks.causal_mask(7), prefix_len=0, title="causal: 28 ones", ax=left)
+    draw_mask(masks.prefix_mask(3, 7), prefix_len=3, title=f"prefix, P = 3: {costs.allowed_pairs(3, 7)} ones", ax=right)
+    _guess_line(figure, guess, costs.allowed_pairs(3, 7), "ones")
+    return figure
+
+
+def batch_masks() -> Figure:
+    """Lesson 02: a padded example, and two packed documents."""
+    figure, (left, right) = _figure(9, 4.6, 2)
+    padded = masks.Visibility([3], lengths=[5]).mask(7)[0, 0]
+    draw_mask(
+        padded,
+        tokens=["a", "b", "c", "d", "e", "pad", "pad"],
+        prefix_len=3,
+        title="padded: 5 tokens of 7, P = 3",
+        ax=left,
+    )
+    packed = masks.Visibility([2, 1], document_lens=[4, 3]).mask(8)
+    labels = ["a", "b", "c", "d", "u", "v", "w", "rest"]
+    draw_mask(packed, tokens=labels, title="packed: two documents, P = 2 and P = 1", ax=right)
+    return figure
+
+
+def cost_against_causal(guess=None) -> Figure:
+    """Lesson 02: pairs, their limit, and tiles, against causal, as the prefix grows. `guess` is five values or None."""
+    total_len, block = 4096, 128
+    shares = [step / 64 for step in range(65)]
+    prefixes = [round(share * total_len) for share in shares]
+    causal_pairs, causal_tiles = costs.allowed_pairs(0, total_len), costs.tiles(0, total_len, block).visited
+    pairs = [costs.allowed_pairs(p, total_len) / causal_pairs for p in prefixes]
+    tiled = [costs.tiles(p, total_len, block).visited / causal_tiles for p in prefixes]
+
+    figure, (axis,) = _figure(7.6, 4.4)
+    axis.set_facecolor(LIGHT["paper"])
+    axis.plot(shares, [1 + s * s for s in shares], color=LIGHT["muted"], lw=6, alpha=0.35, label="limit, 1 + (P/T)²")
+    axis.plot(shares, pairs, color=LIGHT["prefix"], lw=2, label="pairs, counted")
+    axis.plot(shares, tiled, color=LIGHT["added"], lw=1.8, ls="--", label=f"tiles of {block} × {block}, counted")
+    if guess is not None:
+        axis.plot([0, 0.25, 0.5, 0.75, 1], guess, "o-", color=LIGHT["target"], ms=8, mfc="none", label="your guess")
+    axis.set(
+        xlabel="share of the text that is prefix, P / T", ylabel="work against causal", xlim=(0, 1), ylim=(0, None)
+    )
+    axis.set_title(f"T = {total_len}", fontsize=11, color=LIGHT["ink"])
+    axis.grid(color=LIGHT["line"], lw=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="lower right")
+    return figure

@@ -1,0 +1,197 @@
+"""Every exercise: its solution is right, its dots are untouched, and every known mistake gets its own diagnosis."""
+
+import math
+
+import pytest
+import torch
+from IPython.core.formatters import DisplayFormatter
+
+from course_lib import masks
+from course_lib.classroom.banks import load_banks
+from course_lib.classroom.exercises import EXERCISES, check, prefix_mask
+
+
+@pytest.fixture(autouse=True)
+def _own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+
+
+def rule(condition):
+    """Return a vectorised mask function from a condition on row i, column j and prefix p."""
+
+    def mask(prefix_len, total_len):
+        i, j = torch.arange(total_len)[:, None], torch.arange(total_len)[None, :]
+        return condition(i, j, prefix_len) & torch.ones(total_len, total_len, dtype=torch.bool)
+
+    return mask
+
+
+WRONG_MASKS = {
+    "causal": rule(lambda i, j, p: j <= i),
+    "all_ones": rule(lambda i, j, p: i >= 0),
+    "transposed": lambda p, t: masks.prefix_mask(p, t).T,
+    "inverted": lambda p, t: ~masks.prefix_mask(p, t),
+    "compared_query": rule(lambda i, j, p: (i < p) | (j <= i)),
+    "prefix_only": rule(lambda i, j, p: j < p),
+    "block_only": rule(lambda i, j, p: (i < p) & (j < p)),
+    "two_islands": lambda p, t: masks.packed_prefix_mask([p, 0], [p, t - p]),
+    "no_self": rule(lambda i, j, p: (j < p) | (j < i)),
+    "one_more": rule(lambda i, j, p: (j <= p) | (j <= i)),
+    "one_less": rule(lambda i, j, p: (j < p - 1) | (j <= i)),
+    "both_and": rule(lambda i, j, p: (j < p) & (j <= i)),
+    "special_case": lambda p, t: masks.prefix_mask(3, t) if t >= 3 else masks.prefix_mask(p, t),
+    "cells": rule(lambda i, j, p: (j < p) | (j <= i) | ((i == 0) & (j == 6))),
+    "not_bool": lambda p, t: masks.create_prefix_mask(p, t),
+    "not_a_tensor": lambda p, t: masks.prefix_mask(p, t).tolist(),
+    "shape": lambda p, t: torch.arange(t) < p,
+    "returns_none": lambda p, t: None,
+    "arguments": lambda p: None,
+    "raised": lambda p, t: 1 / 0,
+}
+
+
+def mix(weights_of):
+    """Return an attention from a function of (scores, mask) to weights."""
+    return lambda q, k, v, mask: weights_of(q @ k.T / math.sqrt(q.shape[-1]), mask) @ v
+
+
+WRONG_ATTENTION = {
+    "product_before_softmax": mix(lambda s, m: (s * m).softmax(-1)),
+    "added": mix(lambda s, m: (s + m.double()).softmax(-1)),
+    "masked_after": mix(lambda s, m: s.softmax(-1) * m),
+    "no_mask": mix(lambda s, m: s.softmax(-1)),
+    "mask_inverted": mix(lambda s, m: s.masked_fill(m, -1e30).masked_fill(m.all(-1, keepdim=True), 0).softmax(-1) * ~m),
+    "mask_transposed": mix(lambda s, m: s.masked_fill(~m.T, -math.inf).softmax(-1)),
+    "no_scale": lambda q, k, v, m: (q @ k.T).masked_fill(~m, -math.inf).softmax(-1) @ v,
+    "wrong_axis": mix(lambda s, m: s.masked_fill(~m, -math.inf).softmax(0)),
+    "nan": mix(lambda s, m: s.masked_fill(m, -math.inf).softmax(-1)),
+    "shape": lambda q, k, v, m: (q @ k.T).masked_fill(~m, -math.inf).softmax(-1),
+    "values": mix(lambda s, m: (2.5 * s).masked_fill(~m, -math.inf).softmax(-1)),
+}
+
+WRONG_RULES = {
+    "causal": lambda i, j, p: j <= i,
+    "compared_query": lambda i, j, p: i < p or j <= i,
+    "transposed": lambda i, j, p: i < p or i <= j,
+    "prefix_only": lambda i, j, p: j < p,
+    "no_self": lambda i, j, p: j < p or j < i,
+    "one_more": lambda i, j, p: j <= p or j <= i,
+    "both_and": lambda i, j, p: j < p and j <= i,
+    "all_ones": lambda i, j, p: True,
+    "not_bool": lambda i, j, p: 1,
+}
+
+WRONG_COUNTS = {
+    "sum": lambda t: t + t,
+    "no_self": lambda t: t * (t - 1),
+    "unordered": lambda t: t * (t + 1) // 2,
+    "not_a_count": lambda t: float(t * t),
+    "count": lambda t: 36,
+}
+
+LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731
+KNOWN_WRONG = [
+    *(("count_pairs", slug, fn) for slug, fn in WRONG_COUNTS.items()),
+    *(("may_look", slug, fn) for slug, fn in WRONG_RULES.items()),
+    *(
+        (name, slug, fn)
+        for name in ("prefix_mask", "prefix_mask_blocks", "prefix_mask_cumsum")
+        for slug, fn in WRONG_MASKS.items()
+    ),
+    *(("masked_attention", slug, fn) for slug, fn in WRONG_ATTENTION.items()),
+    ("bug_a", "leaks", LEFT_OPEN),
+    ("bug_a", "blind", lambda p, t: masks.causal_mask(t)),
+    ("bug_b", "blind", lambda p, t: masks.causal_mask(t)),
+    ("bug_b", "leaks", lambda p, t: masks.prefix_mask(min(p + 1, t), t)),
+    ("bug_c", "blind", lambda p, t: masks.causal_mask(t)),
+    ("bug_c", "leaks", lambda p, t: masks.prefix_mask(p, t) | (torch.arange(t) == 0)[:, None]),
+    ("bug_d", "blind", lambda p, t, pads: masks.causal_mask(t) & (torch.arange(t) >= pads)),
+    ("bug_d", "leaks", lambda p, t, pads: masks.prefix_mask(p, t) & (torch.arange(t) >= min(pads, 1))),
+    ("bug_d", "not_a_mask", lambda p, t, pads: masks.create_prefix_mask(p, t)),
+]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_is_right(name):
+    verdict = EXERCISES[name](EXERCISES[name].solution_function)
+    assert verdict.state == "right", str(verdict)
+
+
+@pytest.mark.parametrize(("name", "slug", "wrong"), KNOWN_WRONG, ids=[f"{n}-{s}" for n, s, _ in KNOWN_WRONG])
+def test_a_known_mistake_gets_its_diagnosis(name, slug, wrong):
+    verdict = EXERCISES[name](wrong)
+    assert (verdict.state, verdict.slug) == ("wrong", slug), str(verdict)
+    if verdict.draw is not None:
+        assert len(verdict.draw().axes) == 2  # yours, and the one asked for
+        assert len(verdict.alt) > 20
+
+
+def test_every_exercise_has_known_mistakes():
+    assert {name for name, _, _ in KNOWN_WRONG} == set(EXERCISES)
+
+
+@pytest.mark.parametrize("name", [name for name in EXERCISES if not name.startswith("bug")])
+def test_dots_are_untouched_and_not_recorded(name, tmp_path):
+    assert EXERCISES[name](lambda *a: ...).state == "untouched"
+    assert EXERCISES[name](lambda *a: 1 + ...).state == "untouched"
+    assert not (tmp_path / "progress.json").exists()
+
+
+@pytest.mark.parametrize("letter", "abcd")
+def test_an_unmended_suspect_is_untouched_and_the_probe_says_why(letter):
+    verdict = EXERCISES[f"bug_{letter}"](getattr(prefix_mask, f"suspect_{letter}"))
+    assert verdict.state == "untouched"
+    assert "The probe" in verdict.message
+
+
+def test_the_right_cell_is_named():
+    verdict = check.may_look(WRONG_RULES["causal"])
+    assert "token 0 may look at token 1" in verdict.message
+    verdict = check.prefix_mask(WRONG_MASKS["compared_query"])
+    assert "row 0 sees column 3, and must not" in verdict.message
+
+
+def test_a_learners_own_words_stay_words():
+    def nasty(prefix_len, total_len):
+        raise ValueError("<img src=x onerror=alert(1)> `**bold**`")
+
+    verdict = check.prefix_mask(nasty)
+    assert verdict.slug == "raised"
+    # everything foreign stands inside one code span, where neither HTML nor Markdown is read
+    outside = "".join(verdict.message.split("`")[0::2])
+    assert "<img" not in outside
+    assert "bold" not in outside
+
+
+def test_a_verdict_shows_words_and_a_picture(capsys):
+    shown = []
+    formatter = DisplayFormatter()
+    verdict = check.prefix_mask(WRONG_MASKS["causal"])
+    import course_lib.classroom.show as show_module
+
+    original, show_module.display = show_module.display, shown.append
+    try:
+        formatter.format(verdict)
+    finally:
+        show_module.display = original
+    kinds = [set(bundle._repr_mimebundle_()) for bundle in shown]
+    assert kinds == [{"text/markdown", "text/plain"}, {"image/png", "text/plain"}, {"text/markdown", "text/plain"}]
+
+
+def test_unknown_names_and_wrong_arguments_are_answered():
+    with pytest.raises(AttributeError, match=r"no exercise 'nonsense'; there are: .*prefix_mask"):
+        _ = check.nonsense
+    with pytest.raises(TypeError, match=r"check\.prefix_mask takes a function, got Tensor"):
+        check.prefix_mask(masks.prefix_mask(3, 7))
+    assert "prefix_mask" in dir(check)
+    assert "Write the mask by its rule (★☆☆, about 3 minutes)" in repr(check)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_objectives_exist_and_help_is_there(name):
+    one = EXERCISES[name]
+    assert one.objective in load_banks().objectives
+    assert one.objective.split(".")[0] == one.notebook[3:]
+    assert len(one.hint_text) > 20
+    assert 1 <= one.difficulty <= 3
+    assert one.minutes >= 1
