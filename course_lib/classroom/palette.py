@@ -16,6 +16,7 @@ LIGHT = {
     "target-soft": "#fbe4d3",
     "added": "#00775a",  # what the prefix adds to causal
     "added-soft": "#cdeee4",
+    "cross": "#8f3f8f",  # an encoder-decoder's target reading its source
     "hatch": "#c9d0d6",
     "good": "#00775a",
     "bad": "#a8326b",
@@ -33,6 +34,7 @@ DARK = {
     "target-soft": "#4a2a12",
     "added": "#4fd0a8",
     "added-soft": "#0e4234",
+    "cross": "#d9a0dc",
     "hatch": "#3d4650",
     "good": "#4fd0a8",
     "bad": "#f08cb8",

@@ -11,25 +11,34 @@ STATIC = Path(__file__).parent / "static"
 
 
 def module_source(name: str) -> str:
-    """Join the shared part and `static/NAME.js` into one ES module.
+    """Join the shared part, the parts that `static/NAME.js` names in its first line, and that file into one ES module.
 
-    anywidget loads a module from a Blob address, where a relative import cannot work; a plain page uses the same join.
+    That line reads `// needs: ONE.js TWO.js`. anywidget loads a module from a Blob address, where a relative import
+    cannot work; a plain page uses the same join.
     """
-    return (STATIC / "common.js").read_text("utf-8") + "\n" + (STATIC / f"{name}.js").read_text("utf-8")
+    own = (STATIC / f"{name}.js").read_text("utf-8")
+    first = own.partition("\n")[0]
+    needed = first.removeprefix("// needs:").split() if first.startswith("// needs:") else []
+    return "\n".join([(STATIC / part).read_text("utf-8") for part in ("common.js", *needed)] + [own])
 
 
 def stylesheet(name: str) -> str:
     """Join the palette, the shared styles and `static/NAME.css`, if there is one."""
     own = STATIC / f"{name}.css"
-    parts = [css_variables(), (STATIC / "common.css").read_text("utf-8"), own.read_text("utf-8") if own.exists() else ""]
+    parts = [
+        css_variables(),
+        (STATIC / "common.css").read_text("utf-8"),
+        own.read_text("utf-8") if own.exists() else "",
+    ]
     return "\n".join(parts)
 
 
 class CourseWidget(anywidget.AnyWidget):
-    """A widget drawn in the browser by `static/NAME.js`; a subclass is declared with `class X(CourseWidget, source="name")`.
+    """A widget drawn in the browser by `static/NAME.js`; declare one with `class X(CourseWidget, source="name")`.
 
-    Without a kernel (a code host, an unrun notebook, an HTML export) the reader sees `fallback()` instead: a picture, or
-    text as HTML. `describe()` is the widget in words; it is also its repr, so that saved outputs never change by themselves.
+    Without a kernel (a code host, an unrun notebook, an HTML export) the reader sees `fallback()` instead: a picture,
+    or text as HTML. `describe()` is the widget in words; it is also its repr, so that saved outputs never change by
+    themselves.
     """
 
     def __init_subclass__(cls, source: str | None = None, **kwargs):

@@ -1,0 +1,362 @@
+// needs: mask_rules.js mask_store.js mask_grid.js mask_strip.js
+// The mask explorer: a text field, the kinds, the strip, the grid, the meters and the sentence, kept in step.
+
+const KIND_LABELS = {
+  encoder: ["Reads both ways", "encoder-only"],
+  decoder: ["Writes left to right", "decoder-only"],
+  "encoder-decoder": ["One reads, one writes", "encoder–decoder"],
+  prefix: ["Reads, then writes", "prefix LM"],
+  custom: ["Your own mask", "mask="],
+};
+const BOUNDARY_HINTS = {
+  encoder: "An encoder reads everything both ways: it ignores the boundary.",
+  decoder: "A decoder reads only backwards: it ignores the boundary.",
+  "encoder-decoder": "The boundary parts the source from the target.",
+  prefix: "Drag the divider, or this slider, or use the arrow keys.",
+  custom: "The boundary is only a line to compare your mask with.",
+};
+const TILE_SIZES = [1, 2, 4, 8, 16, 32, 64, 128];
+
+function legendOf(kind) {
+  return {
+    encoder: [["prefix", "reads back, and itself"], ["added", "reads ahead: more than causal"]],
+    decoder: [["target", "reads back, and itself"]],
+    "encoder-decoder": [["prefix", "source self-attention"], ["cross", "cross-attention"], ["target", "target self-attention"]],
+    prefix: [["prefix", "reads the prefix"], ["added", "added to causal: the prefix reads ahead"], ["target", "target reads the target before it"]],
+    custom: [["prefix", "reads the prefix"], ["target", "reads the target"], ["added", "open, but closed in the prefix mask"], ["closed", "closed, but open in the prefix mask"]],
+  }[kind]; // prettier-ignore
+}
+
+function render({ model, el }) {
+  const store = storeOf(model);
+  const ids = { field: uniqueId("mx-field"), note: uniqueId("mx-note"), slider: uniqueId("mx-slider"), kinds: uniqueId("mx-kind"), tile: uniqueId("mx-tile"), hint: uniqueId("mx-hint") };
+  let preview = null; // { i, j } under the pointer: its arcs are shown, the choice stays
+  let cursor = null; // the cell that the keyboard has in the grid
+  let laidOut = { tokens: null, width: 0 };
+  let spoken = [];
+  let refused = "";
+
+  // -- the text
+
+  const field = h("textarea", {
+    id: ids.field, rows: "2", spellcheck: "false", dir: "auto", "aria-describedby": ids.note,
+    placeholder: "Type or paste your own sentence", oninput: () => typed(),
+  }); // prettier-ignore
+  const note = h("p", { class: "mx-note", id: ids.note });
+  const typed = () => {
+    try {
+      refused = "";
+      store.setText(field.value);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      refused = `${error.message} The picture still shows the text before.`;
+    }
+    field.toggleAttribute("aria-invalid", Boolean(refused));
+    draw();
+  };
+
+  // -- the kind
+
+  const radios = {};
+  const segments = Object.entries(KIND_LABELS).map(([kind, [words, term]]) => {
+    const radio = h("input", { type: "radio", name: ids.kinds, value: kind, onchange: () => store.set({ kind }) });
+    radios[kind] = radio;
+    return h("label", { class: "mx-segment" }, radio, h("span", { class: "mx-kind" }, words), h("span", { class: "mx-term" }, term));
+  });
+  const kinds = h("fieldset", { class: "mx-kinds" }, h("legend", { class: "visually-hidden" }, "Who may look at whom"), segments);
+
+  // -- the strip and the slider
+
+  const strip = makeStrip({
+    boundary: (prefix_len) => store.set({ prefix_len }),
+    choose: (selected) => {
+      preview = null;
+      store.set({ selected });
+    },
+    preview: (i) => show(i === null ? null : { i, j: null }),
+  });
+  const slider = h("input", { id: ids.slider, type: "range", min: "0", step: "1", "aria-describedby": ids.hint, oninput: () => store.set({ prefix_len: Number(slider.value) }) });
+  const sliderValue = h("output", { class: "mx-number", for: ids.slider });
+  const hint = h("p", { class: "mx-hint muted", id: ids.hint });
+  const keys = h("p", { class: "mx-keys" },
+    h("span", { class: "mx-key mx-prefix" }, "prefix"), h("span", { class: "mx-key mx-target" }, "target"),
+    h("span", { class: "mx-key mx-scored" }, "scored by the loss")); // prettier-ignore
+
+  // -- the grid
+
+  const grid = makeGrid({
+    hover: (cell) => show(cell ? { i: cell[0], j: cell[1] } : null),
+    choose: (i, j) => {
+      cursor = [i, j];
+      store.set({ selected: i });
+      draw();
+    },
+    move: (key) => {
+      const T = store.state.tokens.length;
+      if (!T) return false;
+      const [i, j] = cursor ?? [store.state.selected ?? 0, store.state.selected ?? 0];
+      const to = { ArrowUp: [i - 1, j], ArrowDown: [i + 1, j], ArrowLeft: [i, j - 1], ArrowRight: [i, j + 1], Home: [i, 0], End: [i, T - 1], PageUp: [0, j], PageDown: [T - 1, j] }[key];
+      if (!to) return false;
+      cursor = to.map((n) => Math.max(0, Math.min(T - 1, n)));
+      preview = null;
+      store.set({ selected: cursor[0] });
+      draw();
+      return true;
+    },
+  });
+  grid.box.addEventListener("focus", () => {
+    if (!grid.box.matches(":focus-visible") || !store.state.tokens.length) return;
+    const i = Math.min(store.state.selected ?? 0, store.state.tokens.length - 1);
+    cursor = [i, cursor ? Math.min(cursor[1], store.state.tokens.length - 1) : i];
+    draw();
+  });
+  grid.box.addEventListener("blur", () => {
+    cursor = null;
+    draw();
+  });
+  const cellLine = h("p", { class: "mx-cell" });
+  const legend = h("ul", { class: "mx-legend" });
+
+  // -- the meters
+
+  const pairs = meter("Allowed pairs", "The share of the square; the part that is dotted is more than causal");
+  const tiles = meter("Tiles visited", "A kernel computes visited tiles in whole, and never touches skipped ones");
+  const loss = meter("Tokens scored", "What the loss counts");
+  const tileSize = h("select", { id: ids.tile, onchange: () => store.set({ tile: Number(tileSize.value) }) });
+  const tileShow = h("input", { type: "checkbox", onchange: () => store.set({ show_tiles: tileShow.checked }) });
+  const tileControls = h("div", { class: "mx-tiles" },
+    h("label", { class: "mx-check" }, tileShow, "show tiles"),
+    h("label", { class: "mx-check", for: ids.tile }, "of size", tileSize)); // prettier-ignore
+  tiles.box.append(tileControls);
+
+  const words = h("p", { class: "mx-sentence" });
+  const ghost = h("p", { class: "mx-sentence mx-ghost", "aria-hidden": "true" });
+  const live = liveRegion();
+
+  const main = h("div", { class: "mx-main" }, h("div", { class: "mx-left" }, grid.box, cellLine), h("div", { class: "mx-right" }, pairs.box, tiles.box, loss.box, legend));
+  const root = h("section", { class: "course mx", "aria-label": "Mask explorer" },
+    h("div", { class: "mx-head" },
+      h("div", { class: "mx-text" }, h("label", { for: ids.field }, "Your sentence"), field, note), kinds),
+    strip.box,
+    h("div", { class: "mx-boundary" }, h("label", { for: ids.slider }, "Prefix length P"), slider, sliderValue, hint),
+    keys, main, h("div", { class: "mx-words" }, ghost, words), live); // prettier-ignore
+  keepKeys(root);
+  el.append(root);
+
+  // -- drawing
+
+  /** The state as the pure functions take it, made safe: Python may set one trait after another. */
+  const current = () => {
+    const { state } = store;
+    const T = state.tokens.length;
+    const own = state.custom?.length === T * T ? state.custom : null;
+    return {
+      tokens: state.tokens,
+      kind: state.kind === "custom" && !own ? "prefix" : state.kind,
+      prefixLen: Math.min(state.prefix_len, T),
+      selected: state.selected === null || state.selected >= T ? null : state.selected,
+      tile: state.tile,
+      custom: own,
+      moved: state.moved_from,
+    };
+  };
+
+  let drawnOver = "";
+  const show = (next) => {
+    if (next?.i === preview?.i && next?.j === preview?.j) return;
+    preview = next;
+    draw();
+  };
+
+  let counted = null;
+  let countedFor = "";
+  let dirtyCells = true;
+  const drawNow = () => {
+    const now = current();
+    const { tokens, kind, prefixLen: P, tile, custom } = now;
+    const T = tokens.length;
+    const width = laidOut.width;
+    if (laidOut.tokens !== tokens) {
+      strip.build(tokens);
+      laidOut.tokens = tokens;
+      cursor = preview = null;
+      layOut();
+      fill(ghost, longestSentences(now));
+      countedFor = "";
+    }
+    const mark = `${kind} ${P} ${T} ${tile}`;
+    if (mark !== countedFor || custom !== counted?.custom) {
+      counted = { ...counts(kind, P, T, tile, custom), custom };
+      countedFor = mark;
+      dirtyCells = true;
+    }
+    const asks = preview ? preview.i : now.selected;
+    strip.draw(now, counted, asks, preview?.j ?? null);
+    const look = `${store.state.show_tiles}`;
+    if (dirtyCells || drawNow.look !== look) grid.draw(now, counted, store.state.show_tiles);
+    const cell = preview && preview.j !== null ? [preview.i, preview.j] : cursor;
+    const cellText = cell ? cellWords(now, ...cell) : "";
+    const overMark = `${asks} ${cell} ${width} ${T}`;
+    if (dirtyCells || drawnOver !== overMark || drawNow.look !== look) grid.drawOver(asks, cell, cellText);
+    drawnOver = overMark;
+    dirtyCells = false;
+    drawNow.look = look;
+    say(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have it in words." : "");
+    drawControls(now);
+    drawMeters(now);
+    const parts = sentences(now, counted);
+    fill(words, now.moved ? parts.slice(1) : parts);
+    speak(parts);
+  };
+
+  const drawControls = ({ tokens, kind, prefixLen: P, moved, custom }) => {
+    const T = tokens.length;
+    if (document.activeElement !== field || (!refused && field.value.toWellFormed() !== store.state.text)) {
+      if (!refused && field.value !== store.state.text) field.value = store.state.text;
+    }
+    say(note, refused || (moved !== null ? movedWords(moved, P, T) : `${plural(T, "token")} of at most ${MAX_TOKENS}`));
+    note.classList.toggle("bad", Boolean(refused));
+    note.classList.toggle("muted", !refused && moved === null);
+    for (const [name, radio] of Object.entries(radios)) if (radio.checked !== (name === kind)) radio.checked = name === kind;
+    segments.at(-1).hidden = !store.state.custom;
+    radios.custom.disabled = !custom;
+    const off = kind === "encoder" || kind === "decoder" || T === 0;
+    if (slider.disabled !== off) slider.disabled = off;
+    if (slider.max !== String(T)) slider.max = T;
+    if (slider.value !== String(P)) slider.value = P;
+    slider.setAttribute("aria-valuetext", boundaryWords(tokens, P));
+    say(sliderValue, `${P} of ${T}`);
+    say(hint, BOUNDARY_HINTS[kind]);
+    const choices = [...new Set([...TILE_SIZES, store.state.tile])].sort((a, b) => a - b);
+    if (tileSize.mxChoices !== choices.join()) {
+      tileSize.replaceChildren(...choices.map((n) => h("option", { value: n }, `${n} × ${n}`)));
+      tileSize.mxChoices = choices.join();
+    }
+    if (tileSize.value !== String(store.state.tile)) tileSize.value = store.state.tile;
+    tileShow.checked = store.state.show_tiles;
+    if (legend.mxKind !== kind) {
+      legend.mxKind = kind;
+      legend.replaceChildren(...[...legendOf(kind), ["hatch", "may not read"]].map(([role, text]) => h("li", {}, h("span", { class: `mx-swatch mx-${role}` }), text)));
+      const roles = { "encoder-decoder": ["source", "target"], encoder: ["reads both ways", null], decoder: [null, "written left to right"] }[kind] ?? ["prefix", "target"];
+      roles.forEach((role, n) => {
+        keys.children[n].hidden = role === null;
+        say(keys.children[n], role ?? "");
+      });
+    }
+  };
+
+  const drawMeters = ({ kind, tokens }) => {
+    const T = tokens.length, c = counted, total = Math.max(c.total, 1), all = Math.max(c.grid.length, 1); // prettier-ignore
+    const more = c.allowed - c.causal;
+    pairs.show(`${c.allowed} of ${c.total}`, `${percent(c.allowed, c.total)} %`, [c.allowed - Math.max(more, 0), Math.max(more, 0)].map((n) => n / total),
+      `causal ${c.causal}${more ? `, ${more > 0 ? "+" : "−"}${Math.abs(more)}` : ""}`); // prettier-ignore
+    tiles.show(`${c.tiles.visited} of ${c.grid.length}`, `${percent(c.tiles.visited, c.grid.length)} %`, [c.tiles.full / all, c.tiles.partial / all], `${c.tiles.skipped} skipped, ${c.tiles.partial} partial, ${c.tiles.full} full`);
+    if (kind === "custom") loss.show("not said", "", [0, 0], "a mask alone does not say");
+    else loss.show(`${c.loss.length} of ${T}`, `${percent(c.loss.length, T)} %`, [c.loss.length / Math.max(T, 1), 0], { encoder: "15 % masked at random", decoder: "all but the first", "encoder-decoder": "the target", prefix: "the target" }[kind]);
+  };
+
+  /** Speak only the sentences that changed, when things have settled. */
+  const speak = (parts) => {
+    const fresh = parts.filter((part) => !spoken.includes(part));
+    if (!spoken.length) spoken = parts;
+    else if (fresh.length) {
+      live.say(fresh.join(" "), 500);
+      clearTimeout(speak.timer);
+      speak.timer = setTimeout(() => (spoken = parts), 500);
+    }
+  };
+
+  const layOut = () => {
+    slider.dir = strip.measure() ? "rtl" : "ltr";
+    grid.layout(store.state.tokens, main.firstChild.clientWidth);
+    dirtyCells = true;
+    drawnOver = "";
+  };
+
+  const draw = oncePerFrame(drawNow);
+  const stopWatching = store.watch(draw);
+  const stopTheme = onTheme(() => {
+    grid.readColours();
+    dirtyCells = true;
+    drawnOver = "";
+    draw();
+  });
+  const resized = new ResizeObserver(() => {
+    if (root.clientWidth === laidOut.width || !root.clientWidth) return;
+    laidOut.width = root.clientWidth;
+    if (!laidOut.tokens) return;
+    layOut();
+    drawNow();
+  });
+  laidOut.width = root.clientWidth;
+  resized.observe(root);
+  document.fonts?.ready.then(() => {
+    laidOut.tokens = null;
+    draw();
+  });
+  drawNow();
+
+  return () => {
+    stopWatching();
+    stopTheme();
+    resized.disconnect();
+  };
+}
+
+function meter(name, title) {
+  const value = h("span", { class: "mx-value mx-number" });
+  const share = h("span", { class: "mx-share mx-number muted" });
+  const first = h("span", { class: "mx-fill" });
+  const second = h("span", { class: "mx-fill mx-more" });
+  const detail = h("p", { class: "mx-detail muted mx-number" });
+  const box = h("div", { class: "mx-meter" }, h("p", { class: "mx-meter-head", title }, h("span", { class: "mx-name" }, name), value, share), h("div", { class: "mx-bar", "aria-hidden": "true" }, first, second), detail);
+  return {
+    box,
+    show(words, percentage, [a, b], more) {
+      say(value, words);
+      say(share, percentage);
+      say(detail, more);
+      first.style.transform = `scaleX(${a})`;
+      second.style.transform = `translateX(${a * 100}%) scaleX(${b})`;
+    },
+  };
+}
+
+/** Set a text only where it changed. */
+function say(element, text) {
+  if (element.mxText === text) return;
+  element.mxText = text;
+  element.textContent = text;
+}
+
+/** Set a paragraph of sentences, each in a span of its own, touching only those that changed. */
+function fill(paragraph, parts) {
+  while (paragraph.childElementCount > parts.length) paragraph.lastElementChild.remove();
+  while (paragraph.childElementCount < parts.length) paragraph.append(h("span"));
+  parts.forEach((part, n) => say(paragraph.children[n], `${part} `));
+}
+
+/** The longest that the sentences can get for this text while anything but the text changes: their place is kept free. */
+function longestSentences({ tokens, custom, tile }) {
+  const T = tokens.length;
+  if (!T) return ["There is no token yet: type a sentence, and its mask appears."];
+  const quoted = tokens.map((token) => cropToken(token));
+  const longest = tokens[quoted.reduce((best, token, i) => (token.length > quoted[best].length ? i : best), 0)];
+  const same = Array.from({ length: T }, () => longest);
+  const places = [...new Set([0, 1, T - 1, T])].filter((P) => P >= 0 && P <= T);
+  const pick = (list) => list.reduce((a, b) => (b.length > a.length ? b : a), "");
+  const kinds = [...BUILT_IN_KINDS];
+  const looking = kinds.flatMap((kind) => places.map((P) => lookingWords({ kind, tokens: same, prefixLen: P })));
+  if (custom) looking.push(...places.map((P) => customWords(same, P, custom)));
+  const many = Array.from({ length: T }, (_, i) => i);
+  return [
+    pick(looking),
+    `${T * T} of ${T * T} pairs are allowed (100 %), ${T * T} fewer than causal.`,
+    `In tiles of ${tile} × ${tile}, a kernel visits ${T * T} of ${T * T} and skips ${T * T}.`,
+    pick(kinds.flatMap((kind) => places.map((P) => lossWords(kind, P, T, lossPositions(kind, P, T))))),
+    `${quote(longest)} (query ${T - 1}) may read ${T} of ${T} keys: ${rangesInWords(many)}${custom ? ", 100 to 200, 200 to 240, and 100 more" : ""}.`,
+  ];
+}
+
+export default { render };
+export { cellRoles, cellWords, counts, difference, followEdit, lossPositions, maskBits, quote, samePlace, sentences, showToken, splitText }; // prettier-ignore

@@ -1,0 +1,242 @@
+// The sentence as a strip of tokens, the divider that can be dragged to any gap, and the arcs of the token that asks.
+
+/** Make the strip. `on` = { boundary(P, done), choose(i), preview(i or null) }. */
+function makeStrip(on) {
+  const paths = Object.fromEntries(["prefix", "target", "added", "cross"].map((role) => [role, svg("path", { class: `mx-arc mx-${role}` })]));
+  const dots = Object.fromEntries(Object.keys(paths).map((role) => [role, svg("path", { class: `mx-dot mx-${role}` })]));
+  const arcs = svg("svg", { class: "mx-arcs", "aria-hidden": "true" }, ...Object.values(paths), ...Object.values(dots));
+  const list = h("div", { class: "mx-tokens", role: "listbox", dir: "auto", "aria-label": "Tokens. The chosen one asks; arcs end at what it may read." });
+  const empty = h("p", { class: "mx-empty muted" }, "No tokens yet. Type a sentence above, and its mask appears here.");
+  const pill = h("span", { class: "mx-pill", "aria-hidden": "true" });
+  const divider = h("div", { class: "mx-divider", role: "slider", tabindex: "0", "aria-label": "Boundary between prefix and target", "aria-valuemin": "0" }, pill);
+  const box = h("div", { class: "mx-strip" }, empty, list, arcs, divider);
+  let shown = { tokens: [], P: -1, kind: "", selected: null, focusable: null, reads: null, loss: null };
+  let options = [], places = [], gaps = [], lines = 1, rightToLeft = false, enabled = true; // prettier-ignore
+
+  // -- the pointer and the keys
+
+  const indexOf = (event) => options.indexOf(event.target.closest?.(".mx-token"));
+  list.addEventListener("click", (event) => {
+    const i = indexOf(event);
+    if (i >= 0) on.choose(i);
+  });
+  list.addEventListener("pointerover", (event) => {
+    if (event.pointerType === "mouse") on.preview(indexOf(event) >= 0 ? indexOf(event) : null);
+  });
+  list.addEventListener("pointerleave", () => on.preview(null));
+  list.addEventListener("keydown", (event) => {
+    const to = target(event, shown.focusable ?? 0, options.length - 1);
+    if (to === null) return;
+    event.preventDefault();
+    on.choose(to);
+    focusToken(to);
+  });
+
+  /** Where a key moves to from `now`, or null: along the text with Left and Right as the text runs. */
+  const target = (event, now, most) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return null;
+    const ahead = rightToLeft ? "ArrowLeft" : "ArrowRight";
+    const back = rightToLeft ? "ArrowRight" : "ArrowLeft";
+    const slider = event.currentTarget === divider;
+    const leap = Math.max(4, Math.round(most / 10));
+    const steps = {
+      [ahead]: 1, [back]: -1, ArrowUp: slider ? 1 : -1, ArrowDown: slider ? -1 : 1, Home: -Infinity, End: Infinity,
+      PageUp: slider ? leap : -leap, PageDown: slider ? -leap : leap,
+    }; // prettier-ignore
+    if (!(event.key in steps)) return null;
+    return Math.max(0, Math.min(most, now + steps[event.key]));
+  };
+  divider.addEventListener("keydown", (event) => {
+    const to = target(event, shown.P, shown.tokens.length);
+    if (to === null) return;
+    event.preventDefault();
+    if (enabled) on.boundary(to);
+  });
+  divider.addEventListener("pointerdown", (event) => {
+    if (!enabled || event.button !== 0) return;
+    event.preventDefault();
+    divider.focus();
+    divider.setPointerCapture(event.pointerId);
+    divider.classList.add("dragging");
+  });
+  divider.addEventListener("pointermove", (event) => {
+    if (divider.hasPointerCapture(event.pointerId)) on.boundary(nearestGap(event));
+  });
+  divider.addEventListener("lostpointercapture", () => divider.classList.remove("dragging"));
+
+  const nearestGap = (event) => {
+    const rect = box.getBoundingClientRect();
+    const x = event.clientX - rect.left, y = event.clientY - rect.top; // prettier-ignore
+    let best = gaps[0], least = Infinity; // prettier-ignore
+    for (const gap of gaps) {
+      const away = Math.max(gap.top - y, y - gap.bottom, 0) * 1000 + Math.abs(gap.x - x); // the line first, then the place in it
+      if (away < least) [best, least] = [gap, away];
+    }
+    return best.p;
+  };
+
+  const focusToken = (i) => {
+    options[i]?.focus({ preventScroll: false });
+  };
+
+  // -- drawing
+
+  const build = (tokens) => {
+    options = tokens.map((token) => h("span", { class: "mx-token", role: "option", tabindex: "-1", title: token.length > 24 ? cropToken(token, 200) : null }, cropToken(token, 40)));
+    list.replaceChildren(...options);
+    box.classList.toggle("is-empty", !tokens.length);
+    box.classList.toggle("is-long", tokens.length > 64);
+    shown = { tokens, P: -1, kind: "", selected: null, focusable: null, reads: null, loss: null };
+  };
+
+  /** Read where the tokens are. Only when the text or the width changes: it costs a layout. */
+  const measure = () => {
+    box.classList.remove("is-wrapped");
+    rightToLeft = getComputedStyle(list).direction === "rtl";
+    const read = () => {
+      places = options.map((option) => ({ x: option.offsetLeft, y: option.offsetTop, w: option.offsetWidth, h: option.offsetHeight }));
+      lines = new Set(places.map((place) => place.y)).size;
+    };
+    read();
+    if (lines > 1) {
+      box.classList.add("is-wrapped");
+      read();
+    }
+    gaps = [];
+    const start = (place) => (rightToLeft ? place.x + place.w : place.x);
+    const end = (place) => (rightToLeft ? place.x : place.x + place.w);
+    const outward = rightToLeft ? 6 : -6;
+    const add = (p, x, place) => gaps.push({ p, x, top: place.y, bottom: place.y + place.h });
+    places.forEach((place, i) => {
+      const before = places[i - 1];
+      if (before && before.y === place.y) add(i, (end(before) + start(place)) / 2, place);
+      else {
+        if (before) add(i, end(before) - outward, before);
+        add(i, start(place) + outward, place);
+      }
+    });
+    if (places.length) add(places.length, end(places.at(-1)) - outward, places.at(-1));
+    shown.P = -1;
+    return rightToLeft;
+  };
+
+  const roleOf = (kind, P, i) => (kind === "encoder" ? "prefix" : kind === "decoder" || i >= P ? "target" : "prefix");
+
+  /** Bring the strip up to date; only what changed is touched. `reads` are the keys of the asking token. */
+  const draw = (state, counted, asks, onlyKey) => {
+    const { tokens, kind, prefixLen: P } = state;
+    const T = tokens.length;
+    const boundaryMoved = shown.P !== P || shown.kind !== kind;
+    const scored = new Uint8Array(T);
+    counted.loss?.forEach((i) => (scored[i] = 1));
+    const row = asks === null ? null : counted.bits.subarray(asks * T, asks * T + T);
+    options.forEach((option, i) => {
+      const role = roleOf(kind, P, i);
+      const reads = row ? (row[i] ? "open" : "shut") : "";
+      if (option.mxRole !== role) option.classList.toggle("mx-prefix", role === "prefix");
+      if (option.mxRole !== role) option.classList.toggle("mx-target", role === "target");
+      if (option.mxScored !== scored[i]) option.classList.toggle("mx-scored", scored[i] === 1);
+      if (option.mxRole !== role || option.mxScored !== scored[i])
+        option.setAttribute("aria-label", `${showToken(tokens[i])}, ${i}, ${role === "prefix" ? "prefix" : "target"}${scored[i] ? ", scored" : ""}`);
+      if (option.mxReads !== reads) {
+        option.classList.toggle("mx-open", reads === "open");
+        option.classList.toggle("mx-shut", reads === "shut");
+      }
+      Object.assign(option, { mxRole: role, mxScored: scored[i], mxReads: reads });
+    });
+    if (shown.asks !== asks) {
+      options[shown.asks]?.classList.remove("mx-asks");
+      options[asks]?.classList.add("mx-asks");
+    }
+    const focusable = T ? (state.selected ?? 0) : null;
+    if (shown.selected !== state.selected || shown.focusable !== focusable) {
+      options[shown.selected]?.setAttribute("aria-selected", "false");
+      options[state.selected]?.setAttribute("aria-selected", "true");
+      options[shown.focusable]?.setAttribute("tabindex", "-1");
+      options[focusable]?.setAttribute("tabindex", "0");
+    }
+    if (boundaryMoved) drawDivider(state);
+    drawArcs(state, row, asks, onlyKey);
+    Object.assign(shown, { P, kind, selected: state.selected, focusable, asks });
+  };
+
+  const drawDivider = ({ tokens, kind, prefixLen: P }) => {
+    enabled = kind !== "encoder" && kind !== "decoder";
+    const gap = gaps.find((each) => each.p === P) ?? { x: 0, top: 0, bottom: 0 };
+    divider.style.transform = `translate(${gap.x}px, ${gap.top - 5}px)`;
+    divider.style.height = `${gap.bottom - gap.top + 10}px`;
+    divider.classList.toggle("is-off", !enabled);
+    divider.setAttribute("aria-disabled", String(!enabled));
+    divider.setAttribute("aria-valuenow", P);
+    divider.setAttribute("aria-valuemax", tokens.length);
+    divider.setAttribute("aria-valuetext", boundaryWords(tokens, P));
+    pill.textContent = `P = ${P}`;
+  };
+
+  const drawArcs = (state, row, asks, onlyKey) => {
+    const lines_ = { prefix: "", target: "", added: "", cross: "" };
+    const ends = { prefix: "", target: "", added: "", cross: "" };
+    const T = state.tokens.length;
+    if (row && places.length === T) {
+      const from = places[asks];
+      const room = from.y - 4;
+      for (let j = 0; j < T; j++) {
+        if (!row[j] || (onlyKey !== null && onlyKey !== j)) continue;
+        const role = arcRole(state, asks, j);
+        lines_[role] += arcBetween(from, places[j], asks === j, lines > 1 ? 26 : room);
+        const to = places[j], below = to.y < from.y; // prettier-ignore
+        const r = T > 64 ? 1.8 : 2.8;
+        ends[role] += `M${to.x + to.w / 2 - r} ${below ? to.y + to.h + 3 : to.y - 3}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+      }
+    }
+    for (const role in paths) {
+      setOnce(paths[role], lines_[role]);
+      setOnce(dots[role], ends[role]);
+    }
+  };
+
+  return { box, divider, build, measure, draw, focusToken };
+}
+
+function setOnce(path, d) {
+  if (path.mxD === d) return;
+  path.mxD = d;
+  path.setAttribute("d", d);
+}
+
+function arcRole({ kind, prefixLen: P, custom }, i, j) {
+  if (kind === "encoder") return j > i ? "added" : "prefix";
+  if (kind === "decoder") return "target";
+  if (kind === "encoder-decoder") return i >= P && j < P ? "cross" : j < P ? "prefix" : "target";
+  if (j > i && (kind === "prefix" || j >= P)) return "added";
+  return j < P ? "prefix" : "target";
+}
+
+/** An arc from the top of one token to the top of another in its line, or a gentle S to a token in another line. */
+function arcBetween(from, to, self, room) {
+  const x0 = from.x + from.w / 2, x1 = to.x + to.w / 2, y = from.y - 3; // prettier-ignore
+  if (self) return `M${x0 - 4} ${y}c-8 -17 16 -17 8 0`;
+  if (from.y === to.y) {
+    const rise = Math.min(room / 0.76, 16 + Math.abs(x1 - x0) * 0.34);
+    return `M${x0} ${y}C${x0} ${y - rise} ${x1} ${y - rise} ${x1} ${y}`;
+  }
+  const up = to.y < from.y;
+  const y0 = up ? from.y - 3 : from.y + from.h + 3;
+  const y1 = up ? to.y + to.h + 3 : to.y - 3;
+  const bend = (y1 - y0) * 0.5;
+  return `M${x0} ${y0}C${x0} ${y0 + bend} ${x1} ${y1 - bend} ${x1} ${y1}`;
+}
+
+function boundaryWords(tokens, P) {
+  const T = tokens.length;
+  if (!T) return "no tokens";
+  const where = P === 0 ? "no prefix" : P === T ? "no target" : `between ${quote(tokens[P - 1])} and ${quote(tokens[P])}`;
+  return `${P} of ${plural(T, "token")}, ${where}`;
+}
+
+function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
