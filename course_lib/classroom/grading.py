@@ -1,7 +1,7 @@
 """The quiz engine: an answer from the browser goes in, what to say comes out. Nothing here shows or stores anything.
 
-A response is what the browser sends, so it may be anything: `grade` raises `RefusedError`, in words for the learner, for
-whatever is no answer at all; that does not count as a try. Responses by kind:
+A response is what the browser sends, so it may be anything: `grade` raises `RefusedError`, in words for the learner,
+for whatever is no answer at all; that does not count as a try. Responses by kind:
 
 choice: the option's index. choices: the indexes chosen. number: the text typed. mask: T rows of T zeros and ones.
 order: a permutation of the indexes *as shown* (see `shown_order`). words: {"text": ..., "ticks": indexes ticked}.
@@ -176,9 +176,9 @@ def _grade_order(question: dict, response) -> Grade:
     if first is None:
         return Grade(True)
     held = "" if first == 0 else "The first is in place. " if first == 1 else f"The first {first} are in place. "
-    text = _plain(f"{held}Something else comes {'first' if first == 0 else 'next'}, not: ")
+    text = f"{held}Something else comes {'first' if first == 0 else 'next'}, not \u201c"
     said = question["items"][items[first]]
-    return Grade(False, [[text, *([said] if isinstance(said, str) else said)]])
+    return Grade(False, [[text, *([said] if isinstance(said, str) else said), "\u201d."]])
 
 
 def _grade_words(question: dict, response) -> Grade:
@@ -193,7 +193,9 @@ def written(response) -> str:
     if not isinstance(text, str) or not text.strip():
         raise RefusedError("Write your own answer first; then compare it.")
     if len(text) > MAX_WORDS:
-        raise RefusedError(f"That is {len(text):,} characters; at most {MAX_WORDS:,} are kept. Shorten it; nothing is lost.")
+        raise RefusedError(
+            f"That is {len(text):,} characters; at most {MAX_WORDS:,} are kept. Shorten it; nothing is lost."
+        )
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half a pair is no character
 
 

@@ -43,6 +43,7 @@ function choiceControl(question, changed) {
         const right = answer?.right.includes(i);
         const wrong = picked.includes(i) && (answer ? !right : status === "missed" && !several);
         tag.textContent = right ? "✓ right" : wrong ? "✗ not this" : "";
+        label.classList.toggle("is-picked", picked.includes(i));
         label.classList.toggle("is-right", Boolean(right));
         label.classList.toggle("is-wrong", Boolean(wrong));
       });
@@ -89,7 +90,9 @@ function maskControl(question, changed) {
   const open = (button) => button.getAttribute("aria-pressed") === "true";
   const count = h("p", { class: "muted quiz-count-open" });
   const buttons = Array.from({ length: size }, () => []);
-  const tell = () => (count.textContent = `${buttons.flat().filter(open).length} of ${size * size} cells open`);
+  const tell = (more = "") => {
+    count.textContent = `${buttons.flat().filter(open).length} of ${size * size} cells open${more}`;
+  };
   const set = (button, value) => {
     if (locked || open(button) === value) return;
     button.setAttribute("aria-pressed", value);
@@ -129,13 +132,13 @@ function maskControl(question, changed) {
     return h("td", { role: "gridcell" }, button);
   });
   table.addEventListener("pointerup", () => (painting = null));
+  const pair = h("div", { class: "quiz-pair" }, h("figure", {}, h("figcaption", {}, "Yours"), table, count));
   return {
     element: h(
       "div",
       {},
       h("p", { class: "muted" }, "Rows are queries, columns are keys. Click a cell to open it; or arrow keys and Space."),
-      table,
-      count,
+      pair,
     ),
     read: () => buttons.map((row) => row.map((button) => Number(open(button)))),
     write: (response) => {
@@ -146,22 +149,25 @@ function maskControl(question, changed) {
       locked = on;
       buttons.flat().forEach((button) => button.setAttribute("aria-disabled", on));
     },
-    mark: () => {},
+    mark: ({ answer, status }) => {
+      pair.querySelector(".quiz-target")?.remove();
+      pair.classList.toggle("compared", status === "shown");
+      buttons.forEach((row, i) =>
+        row.forEach((button, j) => {
+          const differs = status === "shown" && open(button) !== (answer.rows[i][j] === 1);
+          button.textContent = differs ? "✗" : "";
+          button.classList.toggle("differs", differs);
+        }),
+      );
+      if (status !== "shown") return;
+      const text = `The target: ${answer.rows.map((row, i) => `row ${i} ${row.join(" ")}`).join("; ")}`;
+      const cell = (i, j) => h("td", {}, h("span", { class: `quiz-cell${answer.rows[i][j] ? " open" : ""}` }));
+      const target = gridTable(question, "img", text, cell);
+      pair.append(h("figure", { class: "quiz-target" }, h("figcaption", {}, "The target"), target));
+      tell(`, ${pair.querySelectorAll(".differs").length} differ (✗)`);
+    },
     focus: () => buttons.flat().find((button) => button.tabIndex === 0).focus(),
   };
-}
-
-/** The learner's grid beside the target, where they differ crossed. */
-function comparison(question, yours, target) {
-  const picture = (title, rows, other) => {
-    const wrong = rows.flatMap((row, i) => row.flatMap((cell, j) => (cell === other[i][j] ? [] : [[i, j]])));
-    const table = gridTable(question, "img", `${title}: ${rows.map((row) => row.join("")).join(", ")}`, (i, j) => {
-      const differs = title === "Yours" && wrong.some(([a, b]) => a === i && b === j);
-      return h("td", {}, h("span", { class: `quiz-cell${rows[i][j] ? " open" : ""}${differs ? " differs" : ""}` }, differs ? "✗" : ""));
-    });
-    return h("figure", {}, h("figcaption", {}, title === "Yours" ? `Yours, ✗ where it differs` : "Target"), table);
-  };
-  return h("div", { class: "quiz-pair" }, picture("Yours", yours, target), picture("Target", target, yours));
 }
 
 function orderControl(question, changed, say) {
@@ -237,14 +243,12 @@ const CONTROLS = {
 
 /** What was right, for those who saw it after two misses; what a picture or a list can say better is drawn. */
 function answerNodes(question, state) {
-  const { answer, response, status } = state;
-  if (!answer || question.kind === "words") return [];
-  if (question.kind === "mask") return status === "right" ? [] : [comparison(question, response, answer.rows)];
-  if (status === "right") return [];
+  const { answer, status } = state;
+  if (!answer || status === "right" || question.kind === "words" || question.kind === "mask") return [];
   if (question.kind === "order") return [h("p", {}, "The order:"), h("ol", {}, answer.order.map((i) => h("li", {}, richText(question.items[i]))))];
   if (question.kind === "number") return [h("p", {}, "The answer is ", h("strong", {}, answer.text), ".")];
   const texts = answer.right.map((i) => richText(question.options[i]));
-  return [h("p", {}, texts.length > 1 ? "The answers are " : "The answer is ", texts.flatMap((text, i) => [i ? "; " : "", h("strong", {}, text)]))];
+  return [h("p", {}, texts.length > 1 ? "The answers are " : "The answer is ", texts.flatMap((text, i) => [i ? "; " : "", h("strong", {}, text)]), ".")];
 }
 
 function render({ model, el }) {
