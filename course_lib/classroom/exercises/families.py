@@ -39,7 +39,7 @@ FAMILIES: dict[str, tuple[MaskOf, str]] = {
     ),
     "transposed": (
         _by_rule(lambda i, j, p: (i < p) | (i <= j)),
-        "the two are swapped: the first index is the query, who looks (a row); the second the key, who is seen (a column)",
+        "the two are swapped: the first index is the query, who looks (row); the second the key, who is seen (column)",
     ),
     "inverted": (
         _by_rule(lambda i, j, p: ~((j < p) | (j <= i))),
