@@ -53,12 +53,12 @@ def visible_inputs(
     batched     whether fn takes a batch. None finds out, and asks you if both ways work and disagree.
     trials      how often each token is moved. Vectors go one way and back the other, at two sizes, so that a ReLU that
                 is dead or a unit that is saturated in one place hides no input.
-    tolerance   the largest absolute change that counts as none. 0 is right wherever equal inputs give equal bits; so it
-                is on a CPU, as outputs are compared only between calls of one shape.
+    tolerance   the largest absolute change that counts as none. 0 is right where equal inputs give equal bits, and on a
+                CPU they do: outputs are compared only between calls of one shape, each row with the same row.
     dtype, device   of the vectors; a Module's own unless given, else float32 on the CPU.
 
-    A move that is seen is certain. One that is not may be too small for the dtype, or meet parts of fn that were dead in
-    every trial: more trials and float64 tell. A trial costs T + 1 calls of one example, or as much in batches; a few
+    A move that is seen is certain. One that is not may be too small for the dtype, or meet parts of fn that were dead
+    in every trial: more trials and float64 tell. A trial costs T + 1 calls of one example, or as much in batches; a few
     calls come before. The result depends on the seed alone; the random state and all gradients stay as they are.
 
     Raises ValueError, in words, if fn is random or remembers earlier calls, if the examples of a batch see each other,
