@@ -70,12 +70,16 @@ function choiceControl(asked, changed) {
 
 /** Draw your guess: drag the points of a line, or set each with its slider. */
 function pointsControl(asked, changed) {
-  const [width, height, left, right, top, bottom] = [560, 220, 46, 18, 12, 40];
+  const [height, left, right, top, bottom] = [210, 46, 18, 12, 40];
+  let width = 480;
   const { xs, min, max } = asked;
   const svgNode = (tag, attributes, ...children) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     node.append(...children);
+    return place(node, attributes);
+  };
+  const place = (node, attributes) => {
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     return node;
   };
   const x = (i) => left + ((xs[i] - xs[0]) / (xs[xs.length - 1] - xs[0])) * (width - left - right);
@@ -83,26 +87,29 @@ function pointsControl(asked, changed) {
   const places = xs.map((_, i) => i);
   const sliders = places.map((i) => slider(asked, `${asked.y_label} at ${asked.x_label} = ${spoken(xs[i])}`, update));
   const line = svgNode("polyline", { class: "predict-line" });
-  const dots = places.map((i) => svgNode("circle", { class: "predict-dot", r: 7, cx: x(i) }));
-  const label = (px, py, anchor, text) => svgNode("text", { x: px, y: py, "text-anchor": anchor }, text);
-  const svg = svgNode(
-    "svg",
-    { class: "predict-plot", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
-    ...[min, (min + max) / 2, max].flatMap((value) => [
-      svgNode("line", { class: "predict-rule", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-      label(left - 8, y(value) + 4, "end", spoken(value)),
-    ]),
-    ...places.map((i) => label(x(i), height - bottom + 18, "middle", spoken(xs[i]))),
-    label((left + width - right) / 2, height - 4, "middle", asked.x_label),
-    line,
-    ...dots,
-  );
+  const dots = places.map(() => svgNode("circle", { class: "predict-dot", r: 7 }));
+  const label = (anchor, text, px, py) => svgNode("text", { "text-anchor": anchor, x: px, y: py }, text);
+  const levels = [min, (min + max) / 2, max];
+  const rules = levels.map((value) => svgNode("line", { class: "predict-rule", x1: left, y1: y(value), y2: y(value) }));
+  const heights = levels.map((value) => label("end", spoken(value), left - 8, y(value) + 4));
+  const names = places.map((i) => label("middle", spoken(xs[i]), 0, height - bottom + 18));
+  const title = label("middle", asked.x_label, 0, height - 4);
+  const svg = svgNode("svg", { class: "predict-plot", "aria-hidden": "true" }, ...rules, ...heights, ...names, title, line, ...dots);
+  new ResizeObserver(([entry]) => {
+    if (!entry.contentRect.width) return;
+    width = entry.contentRect.width; // one unit is one pixel at every size, so that the labels stay readable
+    draw();
+  }).observe(svg);
   let locked = false;
   let held = null;
   function draw() {
     const values = sliders.map((one) => one.read());
-    line.setAttribute("points", places.map((i) => `${x(i)},${y(values[i])}`).join(" "));
-    dots.forEach((dot, i) => dot.setAttribute("cy", y(values[i])));
+    place(svg, { viewBox: `0 0 ${width} ${height}`, height });
+    rules.forEach((rule) => place(rule, { x2: width - right }));
+    names.forEach((name, i) => place(name, { x: x(i) }));
+    place(title, { x: (left + width - right) / 2 });
+    place(line, { points: places.map((i) => `${x(i)},${y(values[i])}`).join(" ") });
+    dots.forEach((dot, i) => place(dot, { cx: x(i), cy: y(values[i]) }));
   }
   function update() {
     draw();
@@ -128,7 +135,7 @@ function pointsControl(asked, changed) {
     h("div", { class: "predict-point" }, h("span", { "aria-hidden": "true" }, `${asked.x_label} = ${spoken(xs[i])}`), sliders[i].input, sliders[i].output),
   );
   return {
-    element: h("div", { class: "predict-points" }, h("div", {}, h("p", { class: "muted" }, `${asked.y_label}. Drag the points, or use the sliders.`), svg), h("div", {}, rows)),
+    element: h("div", { class: "predict-points" }, h("div", {}, h("p", { class: "muted" }, `${asked.y_label[0].toUpperCase()}${asked.y_label.slice(1)}. Drag the points, or use the sliders.`), svg), h("div", {}, rows)),
     read: () => sliders.map((one) => one.read()),
     write: (values) => {
       sliders.forEach((one, i) => one.write(values?.[i] ?? middle(asked)));
