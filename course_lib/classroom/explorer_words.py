@@ -22,7 +22,8 @@ def sentences(explorer) -> list[str]:
     result = [
         *note,
         looking,
-        f"{c.allowed} of {c.total} pairs are allowed ({percent(c.allowed, c.total)} %), {versus}.",
+        f"{c.allowed} of {c.total} pairs {'is' if c.allowed == 1 else 'are'} allowed "
+        f"({percent(c.allowed, c.total)}\u00a0%), {versus}.",
         f"In tiles of {tile} × {tile}, a kernel visits {tiles.visited} of {tiles.visited + tiles.skipped} "
         f"and skips {tiles.skipped}.",
         _loss(kind, P, T, c.loss_tokens),
@@ -30,7 +31,8 @@ def sentences(explorer) -> list[str]:
     if explorer.selected is not None:
         i = explorer.selected
         keys = mask[i].nonzero()[:, 0].tolist()
-        which = f"{len(keys)} of {T} keys: {ranges(keys)}" if 0 < len(keys) < T else f"all {T} keys"
+        which = f"all {T} keys" if T > 1 else "itself"
+        which = f"{len(keys)} of {T} keys: {ranges(keys)}" if 0 < len(keys) < T else which
         result.append(f"{quote(tokens[i])} (query {i}) may read {which if keys else 'nothing at all'}.")
     return result
 
@@ -108,7 +110,7 @@ def _loss(kind: str, P: int, T: int, count: int | None) -> str:
         return "A mask alone does not say which tokens the loss scores."
     n = _plural(count, "token")
     if kind == "encoder":
-        return f"The loss scores {n} out of {T}, masked at random at a rate of 15 %."
+        return f"The loss scores {n} out of {T}, masked at random at a rate of 15\u00a0%."
     if count == 0:
         return "The loss scores no token: nothing is predicted."
     if kind == "decoder" or (kind == "prefix" and P == 0):

@@ -9,13 +9,15 @@ const KIND_LABELS = {
   custom: ["Your own mask", "mask="],
 };
 const BOUNDARY_HINTS = {
-  encoder: "An encoder reads everything both ways: it ignores the boundary.",
-  decoder: "A decoder reads only backwards: it ignores the boundary.",
+  encoder: "An encoder ignores the boundary.",
+  decoder: "A decoder ignores the boundary.",
   "encoder-decoder": "The boundary parts the source from the target.",
-  prefix: "Drag the divider, or this slider, or use the arrow keys.",
-  custom: "The boundary is only a line to compare your mask with.",
+  prefix: "Drag the divider or slider, or use arrow keys.",
+  custom: "Only a line to compare your mask with.",
 };
 const TILE_SIZES = [1, 2, 4, 8, 16, 32, 64, 128];
+
+const TILE_LEGEND = [["full", "full tile: needs no mask"], ["veil", "skipped tile: never computed"]];
 
 function legendOf(kind) {
   return {
@@ -78,9 +80,10 @@ function render({ model, el }) {
   const slider = h("input", { id: ids.slider, type: "range", min: "0", step: "1", "aria-describedby": ids.hint, oninput: () => store.set({ prefix_len: Number(slider.value) }) });
   const sliderValue = h("output", { class: "mx-number", for: ids.slider });
   const hint = h("p", { class: "mx-hint muted", id: ids.hint });
+  const scoredKey = h("span", { class: "mx-key mx-scored" }, "scored by the loss");
   const keys = h("p", { class: "mx-keys" },
     h("span", { class: "mx-key mx-prefix" }, "prefix"), h("span", { class: "mx-key mx-target" }, "target"),
-    h("span", { class: "mx-key mx-scored" }, "scored by the loss")); // prettier-ignore
+    scoredKey); // prettier-ignore
 
   // -- the grid
 
@@ -119,9 +122,9 @@ function render({ model, el }) {
 
   // -- the meters
 
-  const pairs = meter("Allowed pairs", "The share of the square; the part that is dotted is more than causal");
-  const tiles = meter("Tiles visited", "A kernel computes visited tiles in whole, and never touches skipped ones");
-  const loss = meter("Tokens scored", "What the loss counts");
+  const pairs = meter("pairs", "Allowed pairs", "The share of the square; the part that is dotted is more than causal");
+  const tiles = meter("tiles", "Tiles visited", "A kernel computes visited tiles in whole, and never touches skipped ones");
+  const loss = meter("loss", "Tokens scored", "What the loss counts");
   const tileSize = h("select", { id: ids.tile, onchange: () => store.set({ tile: Number(tileSize.value) }) });
   const tileShow = h("input", { type: "checkbox", onchange: () => store.set({ show_tiles: tileShow.checked }) });
   const tileControls = h("div", { class: "mx-tiles" },
@@ -197,7 +200,7 @@ function render({ model, el }) {
     const cell = preview && preview.j !== null ? [preview.i, preview.j] : cursor;
     const cellText = cell ? cellWords(now, ...cell) : "";
     const overMark = `${asks} ${cell} ${width} ${T}`;
-    if (dirtyCells || drawnOver !== overMark || drawNow.look !== look) grid.drawOver(asks, cell, cellText);
+    if (dirtyCells || drawnOver !== overMark || drawNow.look !== look) grid.drawOver(now, asks, cell, cellText);
     drawnOver = overMark;
     dirtyCells = false;
     drawNow.look = look;
@@ -218,6 +221,8 @@ function render({ model, el }) {
     note.classList.toggle("bad", Boolean(refused));
     note.classList.toggle("muted", !refused && moved === null);
     for (const [name, radio] of Object.entries(radios)) if (radio.checked !== (name === kind)) radio.checked = name === kind;
+    scoredKey.hidden = kind === "custom";
+    scoredKey.classList.toggle("mx-read", kind === "encoder");
     segments.at(-1).hidden = !store.state.custom;
     radios.custom.disabled = !custom;
     const off = kind === "encoder" || kind === "decoder" || T === 0;
@@ -234,9 +239,11 @@ function render({ model, el }) {
     }
     if (tileSize.value !== String(store.state.tile)) tileSize.value = store.state.tile;
     tileShow.checked = store.state.show_tiles;
-    if (legend.mxKind !== kind) {
-      legend.mxKind = kind;
-      legend.replaceChildren(...[...legendOf(kind), ["hatch", "may not read"]].map(([role, text]) => h("li", {}, h("span", { class: `mx-swatch mx-${role}` }), text)));
+    const tiled = store.state.show_tiles;
+    if (legend.mxKind !== `${kind} ${tiled}`) {
+      legend.mxKind = `${kind} ${tiled}`;
+      const rows = [...legendOf(kind), ["hatch", "may not read"], ...(tiled ? TILE_LEGEND : [])];
+      legend.replaceChildren(...rows.map(([role, text]) => h("li", {}, h("span", { class: `mx-swatch mx-${role}` }), text)));
       const roles = { "encoder-decoder": ["source", "target"], encoder: ["reads both ways", null], decoder: [null, "written left to right"] }[kind] ?? ["prefix", "target"];
       roles.forEach((role, n) => {
         keys.children[n].hidden = role === null;
@@ -303,21 +310,21 @@ function render({ model, el }) {
   };
 }
 
-function meter(name, title) {
+function meter(id, name, title) {
   const value = h("span", { class: "mx-value mx-number" });
   const share = h("span", { class: "mx-share mx-number muted" });
   const first = h("span", { class: "mx-fill" });
   const second = h("span", { class: "mx-fill mx-more" });
   const detail = h("p", { class: "mx-detail muted mx-number" });
-  const box = h("div", { class: "mx-meter" }, h("p", { class: "mx-meter-head", title }, h("span", { class: "mx-name" }, name), value, share), h("div", { class: "mx-bar", "aria-hidden": "true" }, first, second), detail);
+  const box = h("div", { class: `mx-meter mx-meter-${id}` }, h("p", { class: "mx-meter-head", title }, h("span", { class: "mx-name" }, name), value, share), h("div", { class: "mx-bar", "aria-hidden": "true" }, first, second), detail);
   return {
     box,
     show(words, percentage, [a, b], more) {
       say(value, words);
       say(share, percentage);
       say(detail, more);
-      first.style.transform = `scaleX(${a})`;
-      second.style.transform = `translateX(${a * 100}%) scaleX(${b})`;
+      first.style.clipPath = `inset(0 ${100 - a * 100}% 0 0)`;
+      second.style.clipPath = `inset(0 ${100 - (a + b) * 100}% 0 ${a * 100}%)`;
     },
   };
 }
@@ -351,7 +358,7 @@ function longestSentences({ tokens, custom, tile }) {
   const many = Array.from({ length: T }, (_, i) => i);
   return [
     pick(looking),
-    `${T * T} of ${T * T} pairs are allowed (100 %), ${T * T} fewer than causal.`,
+    `${T * T} of ${T * T} pairs are allowed (100\u00a0%), ${T * T} fewer than causal.`,
     `In tiles of ${tile} × ${tile}, a kernel visits ${T * T} of ${T * T} and skips ${T * T}.`,
     pick(kinds.flatMap((kind) => places.map((P) => lossWords(kind, P, T, lossPositions(kind, P, T))))),
     `${quote(longest)} (query ${T - 1}) may read ${T} of ${T} keys: ${rangesInWords(many)}${custom ? ", 100 to 200, 200 to 240, and 100 more" : ""}.`,

@@ -94,7 +94,8 @@ function makeGrid(on) {
     const side = Math.min(width, 560);
     const caption = 20;
     let names = null, left = caption + 26, top = caption + 20, right = 2; // prettier-ignore
-    let cell = Math.min(46, (side - left - right) / Math.max(T, 1));
+    const most = Math.max(46, 110 / Math.max(T, 1)); // a short text has large cells, but not a wall of them
+    let cell = Math.min(most, (side - left - right) / Math.max(T, 1));
     if (T && T <= MOST_NAMED) {
       const font = Math.max(9, Math.min(13, cell * 0.62));
       context.font = `${font}px ${colours.font}`;
@@ -103,7 +104,7 @@ function makeGrid(on) {
       const longest = Math.max(...widths);
       const wide = caption + Math.min(longest, side * 0.3) + 12;
       const lean = Math.max(0, ...widths.map((w, j) => w * Math.cos(SLANT) - (T - j - 0.5) * cell)) + 4;
-      const fits = Math.min(46, (side - wide - lean) / T);
+      const fits = Math.min(most, (side - wide - lean) / T);
       if (fits >= 10) {
         cell = fits;
         left = wide;
@@ -111,12 +112,15 @@ function makeGrid(on) {
         top = caption + longest * Math.sin(SLANT) + font * 0.8 + 4;
       } else names = null;
     }
-    const size = Math.max(1, Math.floor(cell * dpr));
+    const whole = Math.floor(cell * dpr);
+    const size = whole >= 4 ? whole : Math.floor(cell * dpr * T) / Math.max(T, 1); // small cells share what is left over
     at = {
-      T, dpr, cell: size, x: Math.round(left * dpr), y: Math.round(top * dpr), side: size * T, names,
+      T, dpr, cell: size, x: Math.round(left * dpr), y: Math.round(top * dpr), side: Math.round(size * T), names,
       font: Math.max(9, Math.min(13, (size / dpr) * 0.62)), caption: caption * dpr, right: right * dpr,
     }; // prettier-ignore
-    const w = Math.ceil(at.x + at.side + right * dpr), tall = at.y + at.side + 2; // prettier-ignore
+    const w = Math.ceil(at.x + Math.max(at.side + right * dpr, 96 * dpr));
+    const tall = at.y + Math.max(at.side, T ? 0 : 150 * dpr) + Math.ceil(3 * dpr);
+    box.classList.toggle("is-empty", !T);
     for (const each of [canvas, over]) {
       each.width = w;
       each.height = tall;
@@ -197,9 +201,12 @@ function makeGrid(on) {
     if (grown > 1) {
       triangle(context, grown);
       context.fill();
-      context.strokeStyle = colours.ink;
-      context.lineWidth = 1.5 * dpr;
-      context.stroke();
+      context.lineJoin = "miter";
+      for (const [colour, wide] of [["paper", 5], ["ink", 2.2]]) {
+        context.strokeStyle = colours[colour];
+        context.lineWidth = wide * dpr * Math.min(1, Math.max(0.5, cell / (14 * dpr)));
+        context.stroke();
+      }
     } else if (kind === "custom") markDifferences(roles);
     context.strokeStyle = colours.line;
     context.lineWidth = dpr;
@@ -256,30 +263,35 @@ function makeGrid(on) {
     context.strokeStyle = colours.ink;
     context.lineWidth = step >= 8 * dpr ? 1.25 * dpr : 0.5 * dpr;
     context.stroke(lines);
-    if (T && step >= 34 * dpr) {
-      context.font = `${Math.min(12, (step / dpr) * 0.26) * dpr}px ${colours.font}`;
-      context.fillStyle = colours.muted;
-      context.textAlign = "center";
-      context.textBaseline = "middle";
-      counted.grid.forEach((sort, k) => {
-        const col = k % counted.side, row = Math.floor(k / counted.side); // prettier-ignore
-        if (sort === 0) context.fillText("skip", x + (edge(col) + edge(col + 1)) / 2, y + (edge(row) + edge(row + 1)) / 2);
-      });
-    }
+    if (step < 34 * dpr) return;
+    context.font = `${Math.min(12, (step / dpr) * 0.26) * dpr}px ${colours.font}`;
+    context.fillStyle = colours.muted;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    counted.grid.forEach((sort, k) => {
+      const col = k % counted.side, row = Math.floor(k / counted.side); // prettier-ignore
+      const rows = Math.min(tile, T - row * tile);
+      const middle = (Math.floor((rows - 1) / 2) + 0.5) * cell; // of a row: the line between two rows would cut the word
+      if (sort === 0 && edge(col + 1) - edge(col) >= 30 * dpr)
+        context.fillText("skip", x + (edge(col) + edge(col + 1)) / 2, y + edge(row) + middle);
+    });
   };
 
   const drawBoundary = ({ kind, prefixLen: P }) => {
     if (kind === "encoder" || kind === "decoder") return;
     const { x, y, cell, side, dpr } = at;
     context.save();
-    context.setLineDash([5 * dpr, 4 * dpr]);
-    context.strokeStyle = colours.ink;
-    context.lineWidth = 1.5 * dpr;
     context.beginPath();
     context.moveTo(x + P * cell, y - 5 * dpr);
     context.lineTo(x + P * cell, y + side);
     context.moveTo(x - 5 * dpr, y + P * cell);
     context.lineTo(x + side, y + P * cell);
+    context.strokeStyle = colours.paper;
+    context.lineWidth = 4 * dpr;
+    context.stroke();
+    context.setLineDash([6 * dpr, 4 * dpr]);
+    context.strokeStyle = colours.ink;
+    context.lineWidth = 2 * dpr;
     context.stroke();
     context.restore();
   };
@@ -289,17 +301,17 @@ function makeGrid(on) {
     if (kind !== "encoder-decoder") return;
     const { T, x, y, cell, side, dpr } = at;
     const put = (words, cx, cy, wide, tall) => {
-      context.font = `600 ${12 * dpr}px ${colours.font}`;
-      const w = context.measureText(words).width + 14 * dpr;
+      above.font = `600 ${12 * dpr}px ${colours.font}`;
+      const w = above.measureText(words).width + 14 * dpr;
       if (w > wide - 4 * dpr || tall < 22 * dpr) return;
-      context.fillStyle = colours.paper;
-      context.beginPath();
-      context.roundRect(cx - w / 2, cy - 10 * dpr, w, 20 * dpr, 10 * dpr);
-      context.fill();
-      context.fillStyle = colours.ink;
-      context.textAlign = "center";
-      context.textBaseline = "middle";
-      context.fillText(words, cx, cy);
+      above.fillStyle = colours.paper;
+      above.beginPath();
+      above.roundRect(cx - w / 2, cy - 10 * dpr, w, 20 * dpr, 10 * dpr);
+      above.fill();
+      above.fillStyle = colours.ink;
+      above.textAlign = "center";
+      above.textBaseline = "middle";
+      above.fillText(words, cx, cy);
     };
     const p = P * cell, rest = side - p; // prettier-ignore
     put("source self-attention", x + p / 2, y + p / 2, p, p);
@@ -351,12 +363,11 @@ function makeGrid(on) {
     drawCells(state, cellRoles(state.kind, state.prefixLen, at.T, state.custom));
     if (showTiles) drawTiles(state.tile, counted);
     drawBoundary(state);
-    drawBlockNames(state);
     drawAxes(state, counted.loss);
   };
 
   /** Draw the row of the chosen query, the cell under the pointer or the keyboard, and name that cell. */
-  const drawOver = (row, cell, words) => {
+  const drawOver = (state, row, cell, words) => {
     above.clearRect(0, 0, over.width, over.height);
     if (!at.T) return;
     const { x, y, cell: size, side, dpr } = at;
@@ -368,6 +379,7 @@ function makeGrid(on) {
       above.lineWidth = 2 * dpr;
       above.strokeRect(x - dpr, y + row * size - dpr, side + 2 * dpr, size + 2 * dpr);
     }
+    drawBlockNames(state);
     if (cell) {
       const [i, j] = cell;
       above.lineWidth = 1.5 * dpr;

@@ -294,7 +294,7 @@ function customWords(tokens, P, custom) {
 function lossWords(kind, P, T, loss) {
   if (kind === "custom") return "A mask alone does not say which tokens the loss scores.";
   const n = plural(loss.length, "token");
-  if (kind === "encoder") return `The loss scores ${n} out of ${T}, masked at random at a rate of 15 %.`;
+  if (kind === "encoder") return `The loss scores ${n} out of ${T}, masked at random at a rate of 15\u00a0%.`;
   if (!loss.length) return "The loss scores no token: nothing is predicted.";
   if (kind === "decoder" || (kind === "prefix" && P === 0)) return `The loss scores ${n}, all but the first, which nothing predicts.`;
   const by = kind === "prefix" ? "the last prefix token" : "a start symbol";
@@ -313,14 +313,15 @@ function sentences(state, counted = null) {
   const out = [
     ...note,
     lookingWords(state),
-    `${c.allowed} of ${c.total} pairs are allowed (${percent(c.allowed, c.total)} %), ${versus}.`,
+    `${c.allowed} of ${c.total} pairs ${c.allowed === 1 ? "is" : "are"} allowed (${percent(c.allowed, c.total)}\u00a0%), ${versus}.`,
     `In tiles of ${tile} × ${tile}, a kernel visits ${c.tiles.visited} of ${c.grid.length} and skips ${c.tiles.skipped}.`,
     lossWords(kind, P, T, c.loss),
   ];
   if (selected !== null) {
     const keys = [];
     for (let j = 0; j < T; j++) if (c.bits[selected * T + j]) keys.push(j);
-    const which = keys.length === 0 ? "nothing at all" : keys.length === T ? `all ${T} keys` : `${keys.length} of ${T} keys: ${rangesInWords(keys)}`;
+    const some = `${keys.length} of ${T} keys: ${rangesInWords(keys)}`;
+    const which = keys.length === 0 ? "nothing at all" : keys.length < T ? some : T === 1 ? "itself" : `all ${T} keys`;
     out.push(`${quote(tokens[selected])} (query ${selected}) may read ${which}.`);
   }
   return out;

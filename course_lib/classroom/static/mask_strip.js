@@ -9,9 +9,10 @@ function makeStrip(on) {
   const empty = h("p", { class: "mx-empty muted" }, "No tokens yet. Type a sentence above, and its mask appears here.");
   const pill = h("span", { class: "mx-pill", "aria-hidden": "true" });
   const divider = h("div", { class: "mx-divider", role: "slider", tabindex: "0", "aria-label": "Boundary between prefix and target", "aria-valuemin": "0" }, pill);
-  const box = h("div", { class: "mx-strip" }, empty, list, arcs, divider);
+  const inner = h("div", { class: "mx-strip-inner" }, empty, arcs, list, divider);
+  const box = h("div", { class: "mx-strip" }, inner); // scrolls when the text is long
   let shown = { tokens: [], P: -1, kind: "", selected: null, focusable: null, reads: null, loss: null };
-  let options = [], places = [], gaps = [], lines = 1, rightToLeft = false, enabled = true; // prettier-ignore
+  let options = [], places = [], gaps = [], lines = 1, span = 1, rightToLeft = false, enabled = true, scrolls = false; // prettier-ignore
 
   // -- the pointer and the keys
 
@@ -60,12 +61,17 @@ function makeStrip(on) {
     divider.classList.add("dragging");
   });
   divider.addEventListener("pointermove", (event) => {
-    if (divider.hasPointerCapture(event.pointerId)) on.boundary(nearestGap(event));
+    if (!divider.hasPointerCapture(event.pointerId)) return;
+    if (scrolls) {
+      const rect = box.getBoundingClientRect();
+      box.scrollTop += event.clientY > rect.bottom - 20 ? 14 : event.clientY < rect.top + 20 ? -14 : 0;
+    }
+    on.boundary(nearestGap(event));
   });
   divider.addEventListener("lostpointercapture", () => divider.classList.remove("dragging"));
 
   const nearestGap = (event) => {
-    const rect = box.getBoundingClientRect();
+    const rect = inner.getBoundingClientRect();
     const x = event.clientX - rect.left, y = event.clientY - rect.top; // prettier-ignore
     let best = gaps[0], least = Infinity; // prettier-ignore
     for (const gap of gaps) {
@@ -91,7 +97,7 @@ function makeStrip(on) {
 
   /** Read where the tokens are. Only when the text or the width changes: it costs a layout. */
   const measure = () => {
-    box.classList.remove("is-wrapped");
+    box.classList.remove("is-wrapped", "is-tall");
     rightToLeft = getComputedStyle(list).direction === "rtl";
     const read = () => {
       places = options.map((option) => ({ x: option.offsetLeft, y: option.offsetTop, w: option.offsetWidth, h: option.offsetHeight }));
@@ -99,9 +105,11 @@ function makeStrip(on) {
     };
     read();
     if (lines > 1) {
-      box.classList.add("is-wrapped");
+      box.classList.add(lines > 3 ? "is-tall" : "is-wrapped");
       read();
     }
+    span = list.offsetWidth;
+    scrolls = box.scrollHeight > box.clientHeight + 1;
     gaps = [];
     const start = (place) => (rightToLeft ? place.x + place.w : place.x);
     const end = (place) => (rightToLeft ? place.x : place.x + place.w);
@@ -165,6 +173,11 @@ function makeStrip(on) {
     const gap = gaps.find((each) => each.p === P) ?? { x: 0, top: 0, bottom: 0 };
     divider.style.transform = `translate(${gap.x}px, ${gap.top - 5}px)`;
     divider.style.height = `${gap.bottom - gap.top + 10}px`;
+    if (scrolls && !divider.classList.contains("dragging")) {
+      const seen = box.scrollTop;
+      if (gap.top - 30 < seen) box.scrollTop = gap.top - 30;
+      else if (gap.bottom + 30 > seen + box.clientHeight) box.scrollTop = gap.bottom + 30 - box.clientHeight;
+    }
     divider.classList.toggle("is-off", !enabled);
     divider.setAttribute("aria-disabled", String(!enabled));
     divider.setAttribute("aria-valuenow", P);
@@ -179,11 +192,11 @@ function makeStrip(on) {
     const T = state.tokens.length;
     if (row && places.length === T) {
       const from = places[asks];
-      const room = from.y - 4;
+      const room = lines === 1 ? from.y - 4 : lines > 3 ? 22 : 48; // the free height above a line of tokens, as in the style
       for (let j = 0; j < T; j++) {
         if (!row[j] || (onlyKey !== null && onlyKey !== j)) continue;
         const role = arcRole(state, asks, j);
-        lines_[role] += arcBetween(from, places[j], asks === j, lines > 1 ? 26 : room);
+        lines_[role] += arcBetween(from, places[j], asks === j, room, span);
         const to = places[j], below = to.y < from.y; // prettier-ignore
         const r = T > 64 ? 1.8 : 2.8;
         ends[role] += `M${to.x + to.w / 2 - r} ${below ? to.y + to.h + 3 : to.y - 3}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
@@ -213,11 +226,11 @@ function arcRole({ kind, prefixLen: P, custom }, i, j) {
 }
 
 /** An arc from the top of one token to the top of another in its line, or a gentle S to a token in another line. */
-function arcBetween(from, to, self, room) {
+function arcBetween(from, to, self, room, span) {
   const x0 = from.x + from.w / 2, x1 = to.x + to.w / 2, y = from.y - 3; // prettier-ignore
-  if (self) return `M${x0 - 4} ${y}c-8 -17 16 -17 8 0`;
+  if (self) return `M${x0} ${y}c-14 -21 14 -21 0 0`;
   if (from.y === to.y) {
-    const rise = Math.min(room / 0.76, 16 + Math.abs(x1 - x0) * 0.34);
+    const rise = (room / 0.76) * (0.25 + 0.75 * Math.min(1, Math.sqrt(Math.abs(x1 - x0) / span)));
     return `M${x0} ${y}C${x0} ${y - rise} ${x1} ${y - rise} ${x1} ${y}`;
   }
   const up = to.y < from.y;
