@@ -1,9 +1,24 @@
-"""What a lesson needs: explorers, predictions, quizzes, exercises, and the learner's progress."""
+"""What only a lesson needs: explorers, quizzes, predictions, exercises, pictures and progress."""
 
 # Several of these bear their module's name. They are imported here at once, after their modules, so that
 # `from course_lib.classroom import progress` is always the object and never the module.
+from . import lesson_pictures
+from .course_map import course_map
+from .exercises import check
+from .explorer import MaskExplorer
 from .predict import predict
 from .progress import progress
 from .quiz import quiz
+from .show import show, show_source
 
-__all__ = ["predict", "progress", "quiz"]
+__all__ = [
+    "MaskExplorer",
+    "check",
+    "course_map",
+    "lesson_pictures",
+    "predict",
+    "progress",
+    "quiz",
+    "show",
+    "show_source",
+]
