@@ -144,7 +144,8 @@ def setup(root, extras, torch_index=None):
         and not new_index
     ):
         return False
-    say("Setting up the course. The first time takes some minutes.")
+    first = "Setting up the course. The first time takes some minutes."
+    say(first if version is None else "Bringing %s up to date." % venv)
     with contextlib.suppress(FileNotFoundError):
         (venv / "course-stamp.json").unlink()
     if version is None:

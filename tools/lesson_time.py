@@ -1,0 +1,66 @@
+"""How long a lesson takes, by a stated rule."""
+
+import math
+import re
+
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+
+
+def count_words(cells) -> int:
+    """Count the words of prose: in text cells, without code, formulas, tags and the addresses of links."""
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for pattern, instead in (
+        (r"```.*?```", " "),
+        (r"\$\$.*?\$\$", " "),
+        (r"\$[^$\n]+\$", " x "),
+        (r"<[^>\n]+>", " "),
+        (r"!?\[([^\]]*)\]\([^)]*\)", r"\1"),
+    ):
+        text = re.sub(pattern, instead, text, flags=re.DOTALL)
+    return sum(any(character.isalnum() for character in word) for word in text.split())
+
+
+def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
+    """Estimate how long a lesson takes: `minutes`, and `extra_minutes` for what it calls optional.
+
+    The rule for `minutes`: words of prose / 200, plus the minutes marked on each exercise that the lesson asks for,
+    plus 1 for each quiz question, plus 0.5 for each prediction, plus the time that all cells took to run when the
+    notebook was built, in minutes rounded up. The sum is rounded up to the next 5.
+    `extra_minutes` is the sum of what is marked on the exercises that are extra.
+    """
+    from course_lib.classroom.banks import load_banks
+    from course_lib.classroom.exercises import EXERCISES
+
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    exercises = [EXERCISES[name] for name in sorted(set(re.findall(r"\bcheck\.(\w+)\(", code)) & EXERCISES.keys())]
+    decks = load_banks().decks
+    asked = set(re.findall(r"\bquiz\(\s*[\"']([^\"']+)[\"']", code))
+    if missing := asked - decks.keys():
+        raise ValueError(f"there is no deck {', '.join(sorted(missing))}")
+    predictions = len(set(re.findall(r"\bpredict\(\s*[\"']([^\"']+)[\"']", code)))
+    exact = count_words(notebook.cells) / 200 + sum(one.minutes for one in exercises if not one.extra)
+    exact += sum(len(decks[deck]) for deck in asked) + 0.5 * predictions + run_minutes
+    return {
+        "minutes": 5 * math.ceil(exact / 5),
+        "extra_minutes": sum(one.minutes for one in exercises if one.extra),
+    }
+
+
+def fill_placeholders(notebook, run_minutes: int) -> None:
+    """Put the estimates where the text says {{minutes}} and {{extra_minutes}}."""
+    texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    wanted = {name for cell in texts for name in PLACEHOLDER.findall(cell.source)}
+    if not wanted:
+        return
+    values = estimate_minutes(notebook, run_minutes)
+    if unknown := wanted - values.keys():
+        raise ValueError(f"there is no placeholder {', '.join(sorted(unknown))}; there are {', '.join(values)}")
+    for cell in texts:
+        cell.source = PLACEHOLDER.sub(lambda match: str(values[match[1]]), cell.source)
+
+
+def run_minutes_of(seconds: float, before: int | None) -> int:
+    """Round up to minutes. An earlier number that nearly fits stays, lest a noisy machine change the text."""
+    if before is not None and (before - 1.5) * 60 < seconds <= (before + 0.25) * 60:
+        return before
+    return max(1, math.ceil(seconds / 60))
