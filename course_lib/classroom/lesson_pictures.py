@@ -1,7 +1,7 @@
 """The pictures of the lessons. Each that follows a prediction takes the learner's guess, or None, and draws it in."""
 
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from course_lib import costs, masks
 
@@ -37,6 +37,35 @@ def all_looks(guess=None) -> Figure:
         legend=False,
     )
     _guess_line(figure, guess, 36, "looks")
+    return figure
+
+
+def desk() -> Figure:
+    """Lesson 01: three cards that look at each other, and a page on which each word looks back."""
+    figure, (axis,) = _figure(10, 3.7)
+    axis.set(xlim=(0, 13), ylim=(-2.7, 2.8))
+    axis.axis("off")
+    ink, paper, blue, orange = (LIGHT[name] for name in ("ink", "paper", "prefix", "target"))
+    axis.add_patch(Rectangle((6.75, -1.05), 6, 2.1, facecolor=paper, edgecolor=ink, lw=1.2))
+    for line in (-0.4, 0.4):
+        axis.plot([6.95, 12.55], [line, line], color=LIGHT["line"], lw=0.8)
+    x_of = [1, 3, 5, 7.75, 9.6, 11.5]
+    for i, (word, x) in enumerate(zip(SIX, x_of, strict=True)):
+        card = {"boxstyle": "round,pad=0.7", "facecolor": LIGHT["prefix-soft"], "edgecolor": blue} if i < 3 else None
+        faint = i == 5
+        axis.text(x, 0, "?" if faint else word, ha="center", va="center", fontsize=15, bbox=card,
+                  color=LIGHT["muted"] if faint else ink if i < 3 else orange, family="serif")  # fmt: skip
+
+    def look(i: int, j: int, start: float, end: float, bend: float, colour: str, style: str) -> None:
+        arrow = {"arrowstyle": style, "color": colour, "lw": 1.5, "connectionstyle": f"arc3,rad={bend}", "shrinkB": 2}
+        axis.annotate("", (x_of[j], end), (x_of[i], start), arrowprops=arrow)
+
+    for i, j in [(0, 1), (1, 2), (0, 2)]:
+        look(i, j, -0.75, -0.75, 0.45, blue, "<|-|>")
+    for j, bend in [(3, 0.6), (2, 0.42), (1, 0.4), (0, 0.4)]:
+        look(4, j, 0.4, 0.75 if j < 3 else 0.4, bend, orange, "-|>")
+    axis.text(3, -2.6, "the outline: every card looks at every card", ha="center", color=blue, fontsize=11)
+    axis.text(9.75, -2.6, "the story: each word looks back, and at all cards", ha="center", color=orange, fontsize=11)
     return figure
 
 
