@@ -66,25 +66,27 @@ def as_batch(fn, base: Tensor, other: Tensor, batched: bool | None, tolerance: f
     for form in forms if batched is None else (batched,):
         try:
             with warnings.catch_warnings(action="ignore"):  # one form is likely not what fn was written for
-                answers[form] = forms[form](base[None])
+                answers[form] = [forms[form](base[None]) for _ in range(3)]
         except Exception as error:  # whatever it is: fn is unknown, and the other form may work
             errors[tuple(base[None].shape if form else base.shape)] = error
     if not answers:
         told = "; ".join(f"of {shape}: {type(error).__name__}: {error}" for shape, error in errors.items())
         raise ValueError(f"fn could not be called with a tensor {told}") from next(iter(errors.values()))
-    if len(answers) == 2 and not _agree(*answers.values()):
+    for first, *again in answers.values():
+        for other_time in again:
+            check_same(first, other_time, tolerance)
+    if len(answers) == 2 and not _agree(answers[True][0], answers[False][0]):
+        check_numbers(answers[True][0])
+        check_numbers(answers[False][0])
         raise ValueError(
             f"fn answers {tuple(base.shape)} and {tuple(base[None].shape)} differently: pass batched=False if it takes "
             "one example, length first, or batched=True if it takes a batch of them, batch first"
         )
     call = forms[True in answers]
-    still = answers[True in answers]
-    for _ in range(2):
-        check_same(still, call(base[None]), tolerance)
     if True not in answers or not _takes_two(call, base, other, tolerance):
         return call, 1
     length = len(base)
-    size = max(still.numel(), base.numel(), 8 * length * length)  # the scores of 8 heads are often the largest
+    size = max(answers[True][0].numel(), base.numel(), 8 * length * length)  # 8: heads, whose scores may be largest
     return call, max(1, min(length, BUDGET // size))
 
 
@@ -127,6 +129,14 @@ def differ(one: Tensor, two: Tensor, tolerance: float) -> Tensor:
     if tolerance > 0:
         apart &= ~((one.double() - two.double()).abs() <= tolerance)
     return apart.flatten(2).any(-1) if apart.dim() > 2 else apart
+
+
+def check_numbers(answer: Tensor) -> None:
+    """Refuse an answer (N, T, ...) that has NaN in it, which would hide whatever moves."""
+    nan = answer.isnan().flatten(2).any(-1) if answer.dim() > 2 else answer.isnan()
+    if nan.any():
+        place = int(nan.any(0).nonzero()[0])
+        raise ValueError(f"output {place} of fn is NaN, which tells nothing: is it a softmax over no keys?")
 
 
 def check_same(one: Tensor, two: Tensor, tolerance: float) -> None:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from ._check import shown, whole_number
-from ._probing import as_batch, check_same, differ, module_of, token_draws, undisturbed, vector_draws
+from ._probing import as_batch, check_numbers, check_same, differ, module_of, token_draws, undisturbed, vector_draws
 
 
 def visible_inputs(
@@ -84,9 +84,7 @@ def visible_inputs(
         last_base = last_still = None
         for base, replacement in islice(draws(), trials):
             still = call(base.expand(rows, *base.shape))  # the base in each row, so that like is compared with like
-            if still.isnan().any():
-                place = int(still[0].reshape(length, -1).isnan().any(-1).nonzero()[0])
-                raise ValueError(f"output {place} of fn is NaN, which tells nothing: is it a softmax over no keys?")
+            check_numbers(still)
             if base is last_base:
                 check_same(last_still, still, tolerance)
             last_base, last_still = base, still

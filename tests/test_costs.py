@@ -1,5 +1,7 @@
 """The closed forms against counting, one pair and one tile at a time."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -129,7 +131,7 @@ def test_an_encoder_masks_15_percent_spread_evenly():
         assert len(places) == loss_tokens("encoder", 0, total)
         assert len(places) == (0 if total == 0 else max(1, int(0.15 * total + 0.5)))
         assert all(0 <= place < total for place in places)
-        gaps = {b - a for a, b in zip(places, places[1:], strict=False)}
+        gaps = {b - a for a, b in pairwise(places)}
         assert not gaps or (min(gaps) >= 1 and max(gaps) - min(gaps) <= 1)
         assert all(loss_positions("encoder", prefix, total) == places for prefix in (1, total) if prefix <= total)
     assert loss_positions("encoder", 0, 20) == [3, 10, 16]

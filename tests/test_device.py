@@ -10,8 +10,15 @@ from course_lib.device import describe, get_device
 
 @pytest.mark.parametrize(
     ("asked", "card", "wanted"),
-    [(None, False, "cpu"), (None, True, "cuda"), ("", False, "cpu"), ("", True, "cuda"), ("cpu", True, "cpu")]
-    + [("cpu", False, "cpu"), ("cuda", True, "cuda")],
+    [
+        (None, False, "cpu"),
+        (None, True, "cuda"),
+        ("", False, "cpu"),
+        ("", True, "cuda"),
+        ("cpu", False, "cpu"),
+        ("cpu", True, "cpu"),
+        ("cuda", True, "cuda"),
+    ],
 )
 def test_the_device_that_is_asked_for(monkeypatch, asked, card, wanted):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: card)

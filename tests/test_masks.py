@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_the_additive_form(dtype):
 
 
 def test_the_additive_form_refuses_what_is_no_mask():
-    with pytest.raises(TypeError, match="mask must be a bool tensor.*float32"):
+    with pytest.raises(TypeError, match=r"mask must be a bool tensor.*float32"):
         additive_mask(create_prefix_mask(1, 2), torch.float32)
     with pytest.raises(TypeError, match=r"dtype must be a floating-point torch\.dtype, got torch\.int64"):
         additive_mask(prefix_mask(1, 2), torch.int64)
@@ -268,10 +269,8 @@ def test_visibility_of_prefix_padding_and_packing_together(seed):
     batch = draw.randint(1, 3)
     documents, prefixes = [], []
     for _ in range(batch):
-        cuts = sorted(
-            draw.randint(0, total) for _ in range(draw.randint(1, 3))
-        )  # the last cut leaves padding behind it
-        documents.append([b - a for a, b in zip([0, *cuts], cuts, strict=False)])
+        cuts = sorted(draw.randint(0, total) for _ in range(draw.randint(1, 3)))
+        documents.append([b - a for a, b in pairwise([0, *cuts])])  # what is behind the last cut is no document's
         prefixes.append([draw.randint(0, length) for length in documents[-1]])
     lengths = [draw.randint(0, total) for _ in range(batch)]
     seen = Visibility(prefixes, lengths, documents)

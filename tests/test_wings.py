@@ -1,4 +1,4 @@
-"""The model wing stands without the classroom: it needs torch alone, and the classroom leans on it, never the reverse."""
+"""The model wing stands alone: it needs torch and nothing of the classroom, which leans on it and never the reverse."""
 
 import ast
 import json
