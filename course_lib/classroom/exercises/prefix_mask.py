@@ -300,5 +300,5 @@ for _letter, _suspect, _mended, _cases, _title, _hint in [
         difficulty=2,
         hint=_hint,
         solution=_mended,
-        extra=_letter in "cd",
+        extra=_letter != "a",
     )(lambda fn, suspect=_suspect, cases=_cases: _judge_bug(suspect, cases, fn))
