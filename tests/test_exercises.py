@@ -1,6 +1,7 @@
 """Every exercise: its solution is right, its dots are untouched, and every known mistake gets its own diagnosis."""
 
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -163,17 +164,10 @@ def test_a_learners_own_words_stay_words():
     assert "bold" not in outside
 
 
-def test_a_verdict_shows_words_and_a_picture(capsys):
+def test_a_verdict_shows_words_and_a_picture(monkeypatch):
     shown = []
-    formatter = DisplayFormatter()
-    verdict = check.prefix_mask(WRONG_MASKS["causal"])
-    import course_lib.classroom.show as show_module
-
-    original, show_module.display = show_module.display, shown.append
-    try:
-        formatter.format(verdict)
-    finally:
-        show_module.display = original
+    monkeypatch.setattr(import_module("course_lib.classroom.show"), "display", shown.append)
+    DisplayFormatter().format(check.prefix_mask(WRONG_MASKS["causal"]))
     kinds = [set(bundle._repr_mimebundle_()) for bundle in shown]
     assert kinds == [{"text/markdown", "text/plain"}, {"image/png", "text/plain"}, {"text/markdown", "text/plain"}]
 
