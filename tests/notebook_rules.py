@@ -136,7 +136,7 @@ def clean_outputs(notebook):
             text = "\n".join(
                 "".join(value)
                 for mime, value in [*output.get("data", {}).items(), *output.items()]
-                if mime in {"text", "text/plain", "text/html", "text/markdown", "traceback"}
+                if mime in {"text", "text/plain", "text/html", "text/markdown", "traceback", "evalue"}
             )
             if output.output_type == "stream" and output.name == "stderr":
                 yield f"{cell.id}: wrote to stderr: {text.strip()[:80]}"

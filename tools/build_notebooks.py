@@ -152,7 +152,7 @@ def read_built(path: Path):
     """Read a built notebook; None if there is none, or what is there is no notebook."""
     try:
         return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.reader.NotJSONError, nbformat.ValidationError):
+    except Exception:  # nbformat raises whatever it stumbles over
         return None
 
 
