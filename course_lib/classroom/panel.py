@@ -5,6 +5,7 @@ import html
 import traitlets
 
 from .banks import load_banks
+from .course_map import LESSONS
 from .progress_file import MAX_BYTES
 from .widgets import CourseWidget
 
@@ -15,6 +16,8 @@ def summary(record: dict) -> list[dict]:
     Totals come from the banks and from the exercises. What a record holds beyond these (an older or a newer course) is
     kept in the file and not counted.
     """
+    from .exercises import EXERCISES  # they record their own progress
+
     banks, lessons = load_banks(), {}
     for question in banks.questions.values():
         lesson = _lesson(lessons, question["taught"]["notebook"])
@@ -22,13 +25,12 @@ def summary(record: dict) -> list[dict]:
         lesson["questions"] += 1
         lesson["right"] += right
         _objective(lesson, question["objective"], right)
-    for name, exercise in _exercises().items():
+    for name, exercise in EXERCISES.items():
         lesson = _lesson(lessons, exercise.notebook)
         done = record["exercises"].get(name, {}).get("state") == "right"
         lesson["exercises"] += 1
         lesson["done"] += done
-        if getattr(exercise, "objective", None):
-            _objective(lesson, exercise.objective, done)
+        _objective(lesson, exercise.objective, done)
     for lesson in lessons.values():
         for objective, counts in lesson["objectives"].items():
             counts["text"] = banks.objectives.get(objective, objective)
@@ -104,17 +106,8 @@ def _text(value) -> str:
     return value
 
 
-def _exercises() -> dict:
-    try:
-        from .exercises import EXERCISES
-    except ImportError:
-        return {}
-    return EXERCISES
-
-
 def _lesson(lessons: dict, notebook: str) -> dict:
-    number, _, name = notebook.partition("_")
-    title = f"{number} {name.replace('_', ' ').capitalize()}"
+    title = next(f"{each.number} {each.title}" for each in LESSONS if each.notebook == notebook)
     new = {
         "notebook": notebook,
         "title": title,
