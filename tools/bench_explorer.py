@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from course_lib.classroom.explorer import MaskExplorer
 from course_lib.classroom.widgets import module_source, stylesheet
 
-WORDS = "the lantern is lost and Mara climbs a tower near old harbour while rain falls on every roof in town".split()
+SENTENCE = "the lantern is lost and Mara climbs a tower near old harbour while rain falls on every roof in town"
 ADDRESS = "http://localhost/bench"
 PAGE = '<!doctype html><meta charset="utf-8"><body data-jp-theme-light="true"><style></style><div id="root"></div>'
 # Time the listeners of key presses and the callbacks of animation frames, from before the module is loaded.
@@ -41,6 +41,7 @@ INSTRUMENT = """(traits) => {
     callback(time);
     if (!window.press) return;
     window.press.script += performance.now() - start;
+    if (window.press.frames !== undefined) return;
     const drawn = window.press;
     drawn.frames = window.frameNumber - drawn.frame;
     const { port1, port2 } = new MessageChannel();  // a message is handled after this frame is painted
@@ -54,7 +55,8 @@ INSTRUMENT = """(traits) => {
     window.press = { script: 0, start: performance.now(), frame: window.frameNumber };
   }, true);
   const state = { ...traits, custom_mask: null };
-  window.model = { get: (name) => state[name], set: (name, value) => (state[name] = value), save_changes() {}, on() {}, off() {} };
+  const ignore = () => {};
+  window.model = { get: (name) => state[name], set: ignore, save_changes: ignore, on: ignore, off: ignore };
 }"""
 LOAD = """async (source) => {
   const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
@@ -78,7 +80,7 @@ def measure(page, presses: int) -> dict:
     before, found = browser_work(), []
     for i in range(presses):
         page.keyboard.press("ArrowRight" if (i // 10) % 2 else "ArrowLeft")
-        page.wait_for_function("() => window.press?.painted !== undefined")
+        page.wait_for_function("() => window.press?.painted !== undefined", polling=50)
         found.append(page.evaluate("() => window.press"))
     return {
         "script": [press["script"] for press in found],
@@ -103,11 +105,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.chromium is None:
         parser.error("no chromium found: install it with the system's package manager, or name it with --chromium")
-    rows = []
+    rows, words = [], SENTENCE.split()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         for tokens in (13, 64, 256):
-            explorer = MaskExplorer(" ".join(WORDS[i % len(WORDS)] for i in range(tokens)))
+            explorer = MaskExplorer(" ".join(words[i % len(words)] for i in range(tokens)))
             traits = {name: getattr(explorer, name) for name in explorer.trait_names(sync=True) if name[0] != "_"}
             traits = {name: value for name, value in traits.items() if isinstance(value, (str, int, list, type(None)))}
             page = browser.new_page(viewport={"width": 1280, "height": 1000})

@@ -1,9 +1,7 @@
 """The mask explorer: a sentence of the learner's own, a prefix boundary to drag, and the mask that follows it."""
 
-import reprlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isqrt
 
 import torch
 import traitlets as t
@@ -12,11 +10,21 @@ from torch import Tensor
 from .. import costs as counted
 from ..masks import bidirectional_mask, causal_mask, prefix_mask
 from . import pictures
+from .explorer_checks import (
+    as_mask,
+    check_kind,
+    check_mask_bytes,
+    check_number,
+    check_selected,
+    check_tokens,
+    count_tiles,
+    mask_bytes,
+    read_tokens,
+)
 from .explorer_words import percent, sentences
 from .text import MAX_TOKENS, split_text, well_formed
 from .widgets import CourseWidget
 
-KINDS = (*counted.KINDS, "custom")
 DEFAULT_TEXT = "The lantern is lost. Mara climbs the tower to relight it."
 _TITLES = {
     "encoder": "Encoder-only",
@@ -73,23 +81,23 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
     def __init__(
         self, text_or_tokens=None, prefix_len=None, *, kind=None, mask=None, tile=4, show_tiles=False, selected="second"
     ):
-        own = None if mask is None else as_mask("mask", mask)
+        own = None if mask is None else as_mask("mask", mask, most=MAX_TOKENS)
         if text_or_tokens is None:
             text_or_tokens = DEFAULT_TEXT if own is None else [str(i) for i in range(len(own))]
-        text, tokens, split_by = _read(text_or_tokens)
+        text, tokens, split_by = read_tokens(text_or_tokens)
         T = len(tokens)
         if own is not None and len(own) != T:
             raise ValueError(f"mask is {len(own)} x {len(own)}, but there are {T} tokens: the two must agree")
         kind = kind if kind is not None else "prefix" if own is None else "custom"
-        custom_mask = b"" if own is None else _to_bytes(own)
+        custom_mask = b"" if own is None else mask_bytes(own)
         if prefix_len is None:
             prefix_len = -(-T // 3)
         if selected == "second":
             selected = min(1, T - 1) if T else None
-        _check_kind(kind, T, custom_mask)
-        _check_number("prefix_len", prefix_len, 0, T, "the number of tokens")
-        _check_number("tile", tile, 1, MAX_TOKENS)
-        _check_selected(selected, T)
+        check_kind(kind, T, custom_mask)
+        check_number("prefix_len", prefix_len, 0, T, "the number of tokens")
+        check_number("tile", tile, 1, MAX_TOKENS)
+        check_selected(selected, T)
         with self._given_whole():
             super().__init__(
                 text=text, tokens=tokens, split_by=split_by, prefix_len=prefix_len, kind=kind, selected=selected,
@@ -110,11 +118,11 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
 
     @mask.setter
     def mask(self, value):
-        own, T = as_mask("mask", value), len(self.tokens)
+        own, T = as_mask("mask", value, most=MAX_TOKENS), len(self.tokens)
         if len(own) != T:
             raise ValueError(f"mask is {len(own)} x {len(own)}, but there are {T} tokens: set tokens first")
         with self.hold_sync():
-            self.custom_mask = _to_bytes(own)
+            self.custom_mask = mask_bytes(own)
             self.kind = "custom"
 
     @property
@@ -132,7 +140,7 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
         P, T, tile = self.prefix_len, len(self.tokens), self.tile
         causal = counted.allowed_pairs(0, T)
         if self.kind == "custom":
-            allowed, tiles, loss = int(self.mask.sum()), _count_tiles(self.mask, tile), None
+            allowed, tiles, loss = int(self.mask.sum()), count_tiles(self.mask, tile), None
         else:
             seen = {"encoder": T, "decoder": 0}.get(self.kind, P)
             allowed, tiles = counted.allowed_pairs(seen, T), counted.tiles(seen, T, tile)
@@ -179,23 +187,21 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
                 split_text(value)
                 return well_formed(value)
             if name == "tokens":
-                _check_tokens(value)
+                check_tokens(value)
                 if self.kind == "custom":
-                    _check_kind("custom", len(value), self.custom_mask)
+                    check_kind("custom", len(value), self.custom_mask)
             elif name == "kind":
-                _check_kind(value, T, self.custom_mask)
+                check_kind(value, T, self.custom_mask)
             elif name == "prefix_len":
-                _check_number(name, value, 0, T, "the number of tokens")
+                check_number(name, value, 0, T, "the number of tokens")
             elif name == "selected":
-                _check_selected(value, T)
+                check_selected(value, T)
             elif name == "tile":
-                _check_number(name, value, 1, MAX_TOKENS)
-            elif value and (set(value) - {0, 1} or isqrt(len(value)) ** 2 != len(value)):
-                raise ValueError(
-                    f"custom_mask must be T * T bytes of 0 and 1, got {reprlib.repr(value)}; set mask instead"
-                )
-            elif self.kind == "custom":
-                _check_kind("custom", T, value)
+                check_number(name, value, 1, MAX_TOKENS)
+            else:
+                check_mask_bytes(value)
+                if self.kind == "custom":
+                    check_kind("custom", T, value)
         except (TypeError, ValueError) as error:
             raise t.TraitError(str(error)) from None
         return value
@@ -225,82 +231,3 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
     def _boundary_set(self, _):
         if not self._from_browser:
             self.moved_from = None
-
-
-def as_mask(name: str, value) -> Tensor:
-    """Return a (T, T) mask of bools or of zeros and ones, as tensor, array or nested list, as a bool tensor."""
-    try:
-        mask = torch.as_tensor(value).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a (T, T) tensor, array or nested list, got {reprlib.repr(value)}") from error
-    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
-        if mask.numel() == 0 and mask.ndim == 1:
-            return torch.zeros(0, 0, dtype=torch.bool)
-        raise ValueError(f"{name} must be square, (T, T), got shape {tuple(mask.shape)}")
-    if len(mask) > MAX_TOKENS:
-        raise ValueError(f"{name} must be at most {MAX_TOKENS} x {MAX_TOKENS}, got {len(mask)} x {len(mask)}")
-    wrong = (mask != 0) & (mask != 1)
-    if wrong.any():
-        i, j = wrong.nonzero()[0].tolist()
-        raise ValueError(
-            f"{name} must hold only bools, or zeros and ones, got {mask[i, j].item()} at query {i}, key {j}; "
-            "an additive mask of 0 and -inf becomes one by `mask == 0`"
-        )
-    return mask.bool()
-
-
-def _to_bytes(mask: Tensor) -> bytes:
-    return bytes(mask.flatten().tolist())
-
-
-def _count_tiles(mask: Tensor, tile: int) -> counted.Tiles:
-    side = -(-len(mask) // tile)
-    padded = torch.zeros(side * tile, side * tile, dtype=torch.int64)
-    padded[: len(mask), : len(mask)] = mask
-    open_pairs = padded.reshape(side, tile, side, tile).sum(dim=(1, 3))
-    full, skipped = int((open_pairs == tile * tile).sum()), int((open_pairs == 0).sum())
-    return counted.Tiles(skipped=skipped, partial=side * side - full - skipped, full=full)
-
-
-def _read(text_or_tokens) -> tuple[str, list[str], str]:
-    if isinstance(text_or_tokens, str):
-        text = well_formed(text_or_tokens)
-        return text, split_text(text), "python"
-    if not isinstance(text_or_tokens, (list, tuple)):
-        got = f"{reprlib.repr(text_or_tokens)} ({type(text_or_tokens).__name__})"
-        raise TypeError(f"text_or_tokens must be a str, or a list of str, got {got}")
-    _check_tokens(text_or_tokens)
-    tokens = [well_formed(token) for token in text_or_tokens]
-    return " ".join(tokens), tokens, "list"
-
-
-def _check_tokens(tokens) -> None:
-    for i, token in enumerate(tokens):
-        if not isinstance(token, str):
-            raise TypeError(f"tokens[{i}] must be a str, got {reprlib.repr(token)} ({type(token).__name__})")
-    if len(tokens) > MAX_TOKENS:
-        raise ValueError(f"tokens must be at most {MAX_TOKENS}, got {len(tokens)}")
-
-
-def _check_kind(kind, T: int, custom_mask: bytes) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == "custom" and (len(custom_mask) != T * T or not set(custom_mask) <= {0, 1}):
-        side = f"is {int(len(custom_mask) ** 0.5)} x {int(len(custom_mask) ** 0.5)}" if custom_mask else "is not set"
-        raise ValueError(f"kind 'custom' needs a mask of {T} x {T} for {T} tokens, but the mask {side}")
-
-
-def _check_number(name: str, value, low: int, high: int, high_name: str = "") -> None:
-    top = f"{high} ({high_name})" if high_name else f"{high}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number from {low} to {top}, got {value!r} ({type(value).__name__})")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {top}, got {value}")
-
-
-def _check_selected(value, T: int) -> None:
-    if value is None:
-        return
-    if not T:
-        raise ValueError(f"selected must be None, because there are no tokens, got {value!r}")
-    _check_number("selected", value, 0, T - 1, "the last token")

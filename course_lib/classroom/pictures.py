@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch, Rectangle
 
+from .explorer_checks import KINDS, as_mask
 from .palette import LIGHT
 from .text import show
 
@@ -31,10 +32,10 @@ def draw_mask(mask, *, tokens=None, prefix_len=None, kind="prefix", title=None, 
     legend: say beneath it what the colours mean.
     Raises ValueError for a mask that is not square, or when tokens or prefix_len do not fit it.
     """
-    cells = np.asarray(mask).astype(bool)
-    if cells.ndim != 2 or cells.shape[0] != cells.shape[1]:
-        raise ValueError(f"mask must be square, (T, T), got shape {cells.shape}")
+    cells = as_mask("mask", mask).numpy()
     T = len(cells)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if tokens is not None and len(tokens) != T:
         raise ValueError(f"tokens must be {T}, one a row of the mask, got {len(tokens)}")
     if prefix_len is not None and not 0 <= prefix_len <= T:

@@ -284,6 +284,7 @@ function render({ model, el }) {
   const stopWatching = store.watch(draw);
   const stopTheme = onTheme(() => {
     grid.readColours();
+    strip.readColours();
     dirtyCells = true;
     drawnOver = "";
     draw();

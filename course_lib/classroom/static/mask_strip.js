@@ -1,10 +1,12 @@
 // The sentence as a strip of tokens, the divider that can be dragged to any gap, and the arcs of the token that asks.
 
+const ARC_ROLES = ["prefix", "target", "added", "cross"];
+
 /** Make the strip. `on` = { boundary(P, done), choose(i), preview(i or null) }. */
 function makeStrip(on) {
-  const paths = Object.fromEntries(["prefix", "target", "added", "cross"].map((role) => [role, svg("path", { class: `mx-arc mx-${role}` })]));
-  const dots = Object.fromEntries(Object.keys(paths).map((role) => [role, svg("path", { class: `mx-dot mx-${role}` })]));
-  const arcs = svg("svg", { class: "mx-arcs", "aria-hidden": "true" }, ...Object.values(paths), ...Object.values(dots));
+  // A canvas, not SVG: without a GPU, a hundred long curves take a browser 100 ms as paths, and 3 ms here.
+  const arcs = h("canvas", { class: "mx-arcs", "aria-hidden": "true" });
+  const pen = arcs.getContext("2d");
   const list = h("div", { class: "mx-tokens", role: "listbox", dir: "auto", "aria-label": "Tokens. The chosen one asks; arcs end at what it may read." });
   const empty = h("p", { class: "mx-empty muted" }, "No tokens yet. Type a sentence above, and its mask appears here.");
   const pill = h("span", { class: "mx-pill", "aria-hidden": "true" });
@@ -12,7 +14,7 @@ function makeStrip(on) {
   const inner = h("div", { class: "mx-strip-inner" }, empty, arcs, list, divider);
   const box = h("div", { class: "mx-strip" }, inner); // scrolls when the text is long
   let shown = { tokens: [], P: -1, kind: "", selected: null, focusable: null, reads: null, loss: null };
-  let options = [], places = [], gaps = [], lines = 1, span = 1, rightToLeft = false, enabled = true, scrolls = false; // prettier-ignore
+  let options = [], places = [], gaps = [], lines = 1, span = 1, rightToLeft = false, enabled = true, scrolls = false, dpr = 1, colours = null, drawnArcs = ""; // prettier-ignore
 
   // -- the pointer and the keys
 
@@ -109,6 +111,9 @@ function makeStrip(on) {
       read();
     }
     span = list.offsetWidth;
+    dpr = window.devicePixelRatio || 1;
+    arcs.width = Math.round(inner.clientWidth * dpr);
+    arcs.height = Math.round(inner.clientHeight * dpr);
     scrolls = box.scrollHeight > box.clientHeight + 1;
     gaps = [];
     const start = (place) => (rightToLeft ? place.x + place.w : place.x);
@@ -125,6 +130,7 @@ function makeStrip(on) {
     });
     if (places.length) add(places.length, end(places.at(-1)) - outward, places.at(-1));
     shown.P = -1;
+    drawnArcs = "";
     return rightToLeft;
   };
 
@@ -186,35 +192,58 @@ function makeStrip(on) {
     pill.textContent = `P = ${P}`;
   };
 
+  const readColours = () => {
+    const style = getComputedStyle(box);
+    colours = Object.fromEntries(ARC_ROLES.map((role) => [role, style.getPropertyValue(`--c-${role}`).trim()]));
+    drawnArcs = "";
+  };
+
+  /** Draw an arc from the asking token to each key of its row, or to `onlyKey` alone. */
   const drawArcs = (state, row, asks, onlyKey) => {
-    const lines_ = { prefix: "", target: "", added: "", cross: "" };
-    const ends = { prefix: "", target: "", added: "", cross: "" };
+    if (!colours) readColours();
     const T = state.tokens.length;
-    if (row && places.length === T) {
-      const from = places[asks];
-      const room = lines === 1 ? from.y - 4 : lines > 3 ? 22 : 48; // the free height above a line of tokens, as in the style
-      for (let j = 0; j < T; j++) {
-        if (!row[j] || (onlyKey !== null && onlyKey !== j)) continue;
-        const role = arcRole(state, asks, j);
-        lines_[role] += arcBetween(from, places[j], asks === j, room, span);
-        const to = places[j], below = to.y < from.y; // prettier-ignore
-        const r = T > 64 ? 1.8 : 2.8;
-        ends[role] += `M${to.x + to.w / 2 - r} ${below ? to.y + to.h + 3 : to.y - 3}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+    const mark = `${state.kind} ${state.prefixLen} ${asks} ${onlyKey} ${row}`;
+    if (mark === drawnArcs) return;
+    drawnArcs = mark;
+    pen.setTransform(dpr, 0, 0, dpr, 0, 0);
+    pen.clearRect(0, 0, arcs.width, arcs.height);
+    if (!row || places.length !== T) return;
+    const from = places[asks];
+    const room = lines === 1 ? from.y - 4 : lines > 3 ? 22 : 48; // the free height above a line of tokens, as in the style
+    const r = T > 64 ? 1.8 : 2.8;
+    const keys = Object.fromEntries(ARC_ROLES.map((role) => [role, []]));
+    for (let j = 0; j < T; j++) if (row[j] && (onlyKey === null || onlyKey === j)) keys[arcRole(state, asks, j)].push(j);
+    pen.lineCap = "round";
+    for (const role of ARC_ROLES) {
+      if (!keys[role].length) continue;
+      pen.strokeStyle = pen.fillStyle = colours[role];
+      pen.lineWidth = T > 64 ? 1 : lines > 3 ? 1.5 : 2;
+      pen.globalAlpha = onlyKey !== null ? 1 : T > 64 ? 0.45 : lines > 3 ? 0.6 : 0.85;
+      pen.setLineDash([]);
+      if (role === "added" && T <= 64) {
+        pen.lineWidth *= 1.35; // dotted: it reads ahead; hundreds of dots would be slow
+        pen.globalAlpha = Math.min(1, pen.globalAlpha + 0.15);
+        pen.setLineDash([0.5, 5]);
       }
-    }
-    for (const role in paths) {
-      setOnce(paths[role], lines_[role]);
-      setOnce(dots[role], ends[role]);
+      for (const j of keys[role]) {
+        pen.beginPath(); // one path each: a hundred crossing curves in one path are slow to fill
+        traceArc(pen, from, places[j], j === asks, room, span);
+        pen.stroke();
+      }
+      pen.globalAlpha = 1;
+      pen.setLineDash([]);
+      pen.beginPath();
+      for (const j of keys[role]) {
+        const to = places[j];
+        const x = to.x + to.w / 2, y = to.y < from.y ? to.y + to.h + 3 : to.y - 3; // prettier-ignore
+        pen.moveTo(x + r, y);
+        pen.arc(x, y, r, 0, 7);
+      }
+      pen.fill();
     }
   };
 
-  return { box, divider, build, measure, draw, focusToken };
-}
-
-function setOnce(path, d) {
-  if (path.mxD === d) return;
-  path.mxD = d;
-  path.setAttribute("d", d);
+  return { box, build, measure, draw, readColours };
 }
 
 function arcRole({ kind, prefixLen: P, custom }, i, j) {
@@ -226,18 +255,20 @@ function arcRole({ kind, prefixLen: P, custom }, i, j) {
 }
 
 /** An arc from the top of one token to the top of another in its line, or a gentle S to a token in another line. */
-function arcBetween(from, to, self, room, span) {
+function traceArc(pen, from, to, self, room, span) {
   const x0 = from.x + from.w / 2, x1 = to.x + to.w / 2, y = from.y - 3; // prettier-ignore
-  if (self) return `M${x0} ${y}c-14 -21 14 -21 0 0`;
-  if (from.y === to.y) {
-    const rise = (room / 0.76) * (0.25 + 0.75 * Math.min(1, Math.sqrt(Math.abs(x1 - x0) / span)));
-    return `M${x0} ${y}C${x0} ${y - rise} ${x1} ${y - rise} ${x1} ${y}`;
-  }
   const up = to.y < from.y;
-  const y0 = up ? from.y - 3 : from.y + from.h + 3;
-  const y1 = up ? to.y + to.h + 3 : to.y - 3;
-  const bend = (y1 - y0) * 0.5;
-  return `M${x0} ${y0}C${x0} ${y0 + bend} ${x1} ${y1 - bend} ${x1} ${y1}`;
+  const y0 = up || self || from.y === to.y ? y : from.y + from.h + 3;
+  pen.moveTo(x0, y0);
+  if (self) pen.bezierCurveTo(x0 - 14, y - 21, x0 + 14, y - 21, x0, y);
+  else if (from.y === to.y) {
+    const rise = (room / 0.76) * (0.25 + 0.75 * Math.min(1, Math.sqrt(Math.abs(x1 - x0) / span)));
+    pen.bezierCurveTo(x0, y - rise, x1, y - rise, x1, y);
+  } else {
+    const y1 = up ? to.y + to.h + 3 : to.y - 3;
+    const middle = (y0 + y1) / 2;
+    pen.bezierCurveTo(x0, middle, x1, middle, x1, y1);
+  }
 }
 
 function boundaryWords(tokens, P) {
@@ -245,11 +276,4 @@ function boundaryWords(tokens, P) {
   if (!T) return "no tokens";
   const where = P === 0 ? "no prefix" : P === T ? "no target" : `between ${quote(tokens[P - 1])} and ${quote(tokens[P])}`;
   return `${P} of ${plural(T, "token")}, ${where}`;
-}
-
-function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
 }
