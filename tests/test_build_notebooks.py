@@ -286,9 +286,10 @@ def test_minutes_follow_the_rule():
 def test_minutes_count_the_questions_of_each_deck():
     bank = json.loads((build_notebooks.LIBRARY / "classroom" / "banks" / "prefix_mask.json").read_text("utf-8"))
     asked = sum(len(bank["decks"][deck]) for deck in ("reading", "cost"))
+    assert minutes(lesson(0, 'quiz("prefix_mask.click")'), 5) == 10  # a question by itself
     notebook = lesson(0, 'quiz("prefix_mask.reading")', "quiz('prefix_mask.cost')", 'quiz("prefix_mask.cost")')
     assert minutes(notebook, 0) == -(-asked // 5) * 5
-    with pytest.raises(ValueError, match=r"no deck prefix_mask\.nothing"):
+    with pytest.raises(ValueError, match=r"no deck or question prefix_mask\.nothing"):
         minutes(lesson(0, 'quiz("prefix_mask.nothing")'))
 
 

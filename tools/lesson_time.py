@@ -33,13 +33,13 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
 
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     exercises = [EXERCISES[name] for name in sorted(set(re.findall(r"\bcheck\.(\w+)\(", code)) & EXERCISES.keys())]
-    decks = load_banks().decks
+    banks = load_banks()
     asked = set(re.findall(r"\bquiz\(\s*[\"']([^\"']+)[\"']", code))
-    if missing := asked - decks.keys():
-        raise ValueError(f"there is no deck {', '.join(sorted(missing))}")
+    if missing := asked - banks.decks.keys() - banks.questions.keys():
+        raise ValueError(f"there is no deck or question {', '.join(sorted(missing))}")
     predictions = len(set(re.findall(r"\bpredict\(\s*[\"']([^\"']+)[\"']", code)))
     exact = count_words(notebook.cells) / 200 + sum(one.minutes for one in exercises if not one.extra)
-    exact += sum(len(decks[deck]) for deck in asked) + 0.5 * predictions + run_minutes
+    exact += sum(len(banks.decks.get(name, [name])) for name in asked) + 0.5 * predictions + run_minutes
     return {
         "minutes": 5 * math.ceil(exact / 5),
         "extra_minutes": sum(one.minutes for one in exercises if one.extra),

@@ -97,7 +97,8 @@ def digest(root, version):
 def read_stamp(venv):
     try:
         stamp = json.loads((venv / "course-stamp.json").read_text("utf-8"))
-        return stamp if isinstance(stamp.get("extras"), list) else {}
+        index = stamp.get("torch_index")
+        return stamp if isinstance(stamp.get("extras"), list) and (index is None or isinstance(index, str)) else {}
     except (OSError, ValueError, AttributeError):
         return {}
 
@@ -149,19 +150,20 @@ def setup(root, extras, torch_index=None):
     with contextlib.suppress(FileNotFoundError):
         (venv / "course-stamp.json").unlink()
     if version is None:
-        stamp = {}
         make_venv(venv)
         version = running_version(venv)
+        if version is None:
+            raise SetupError("the Python of %s does not run, though it was just made" % venv)
+    index = torch_index or stamp.get("torch_index")
     python, lock = venv_python(venv), root / "requirements.lock"
     if new_index:
         run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "torch"])  # the same version may be another build
-    install_torch(python, torch_pin(root), torch_index)
+    install_torch(python, torch_pin(root), index)
     extras = sorted(set(extras) | set(stamp.get("extras", [])))
     say("Installing the course and its tools (%s)" % ", ".join(extras))
     must(pip(python, "-c", lock, "setuptools"), "setuptools could not be installed:")
     target = "%s[%s]" % (root, ",".join(extras))
     must(pip(python, "-c", lock, "--no-build-isolation", "-e", target), "the course could not be installed:")
-    index = torch_index or stamp.get("torch_index")
     text = json.dumps({"digest": digest(root, version), "extras": extras, "torch_index": index}, indent=1)
     (venv / "course-stamp.json").write_text(text + "\n", "utf-8")
     return True

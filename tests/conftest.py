@@ -1,0 +1,29 @@
+"""What several tests of the packaging share: the course as a fresh clone has it, and new environments."""
+
+import shutil
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LEFTOVERS = shutil.ignore_patterns(".*", "work", "build", "dist", "__pycache__", "*.egg-info")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the course, without environments, earlier builds and a learner's work."""
+    folder = tmp_path_factory.mktemp("checkout") / "course"
+    shutil.copytree(ROOT, folder, symlinks=True, ignore=LEFTOVERS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fresh_environment(tmp_path_factory):
+    """A new environment. It sees what is installed beside these tests, so nothing is downloaded; but not the course."""
+    folder = tmp_path_factory.mktemp("fresh") / "env"
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
