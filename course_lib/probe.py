@@ -116,10 +116,12 @@ class Report:
 
     @property
     def first_leak(self) -> tuple[int, int] | None:
+        """The first leaking (output, input), or None."""
         return self.leaks[0] if self.leaks else None
 
     @property
     def first_blind(self) -> tuple[int, int] | None:
+        """The first blind (output, input), or None."""
         return self.blind[0] if self.blind else None
 
     def __str__(self) -> str:

@@ -1,10 +1,12 @@
 """The closed forms against counting, one pair and one tile at a time."""
 
+import doctest
 from itertools import pairwise
 
 import pytest
 import torch
 
+from course_lib import costs
 from course_lib.costs import (
     KINDS,
     Tiles,
@@ -167,3 +169,9 @@ def test_every_kind_is_counted():
 def test_what_cannot_be_counted_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(costs)
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -1,6 +1,7 @@
 """The masks against their definition in plain loops, and the block form against torch's own."""
 
 import dataclasses
+import doctest
 import random
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+from course_lib import masks
 from course_lib.kernels.reference import softmax_attention
 from course_lib.masks import (
     Visibility,
@@ -431,3 +433,9 @@ def test_a_long_block_mask_is_written_down_and_not_computed():
 def test_a_block_size_that_is_none_is_refused(block, error):
     with pytest.raises(error, match="block_size must be"):
         prefix_block_mask(3, 7, block_size=block)
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(masks)
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -108,6 +108,14 @@ def test_no_tokens_and_one():
     assert visible_inputs(lambda x: x, 1).tolist() == [[True]]
 
 
+def test_an_infinity_that_stays_is_no_move():
+    def forbids_a_word(x):
+        return F.pad(x.cumsum(-2), (0, 1), value=-torch.inf)
+
+    assert torch.equal(visible_inputs(forbids_a_word, 5), causal_mask(5))
+    assert torch.equal(visible_inputs(forbids_a_word, 5, batched=False, tolerance=1e-9), causal_mask(5))
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0,)])
 def test_outputs_of_any_width(shape):
     def causal(x):
@@ -133,11 +141,21 @@ def test_saturated_units_hide_nothing():
     assert visible_inputs(attention(prefix_mask(6, 6), scale=10.0), 6).all()
 
 
+def test_units_that_answer_only_near_zero_hide_nothing():
+    assert visible_inputs(
+        lambda x: (-100 * x.square().sum(-1)).exp().sum(-1, keepdim=True).expand(x.shape[:-1]), 6
+    ).all()
+
+
 def test_a_faint_sight_is_seen():
     assert visible_inputs(lambda x: x + 1e-6 * x.sum(-2, keepdim=True), 6).all()
     faint = functools.partial(lambda x: x + 1e-12 * x.sum(-2, keepdim=True))
     assert torch.equal(visible_inputs(faint, 6), torch.eye(6, dtype=torch.bool))  # lost in float32
     assert visible_inputs(faint, 6, dtype=torch.float64).all()
+
+
+def test_every_trial_gives_every_token_another_id():
+    assert torch.equal(visible_inputs(lambda ids: ids.cumsum(-1), 12, vocab_size=2, trials=1), causal_mask(12))
 
 
 def test_more_trials_find_what_few_cannot():
@@ -362,9 +380,16 @@ def test_a_model_that_takes_one_example_at_a_time():
 
 
 def test_the_try_of_the_other_shape_warns_of_nothing():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.equal(visible_inputs(lambda x: (x @ x.T).tril(), 5, dim=3), causal_mask(5))
+    def picky(x):
+        if x.dim() == 3:
+            warnings.warn("three dimensions are deprecated", DeprecationWarning, stacklevel=1)
+            raise ValueError("two dimensions, please")
+        return x.cumsum(0)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert torch.equal(visible_inputs(picky, 5), causal_mask(5))
+    assert not told
 
 
 # What cannot be probed is refused in words
@@ -388,7 +413,10 @@ class Counter:
         (lambda x: x + torch.rand(()), r"It is random"),
         (Counter(), r"or it remembers earlier calls"),
         (lambda x: x - x.mean(0, keepdim=True) if x.dim() == 3 else None, r"the examples of a batch see each other"),
+        (lambda x: x.cumsum(0) if x.dim() == 3 else None, r"example 1 moved when only example 0 did"),
+        (lambda x: x.flip(0).cumsum(0).flip(0) if x.dim() == 3 else None, r"example 0 moved when only example 1 did"),
         (lambda x: x.cumsum(0), r"answers \(5, 8\) and \(1, 5, 8\) differently: pass batched=False"),
+        (lambda x: F.pad(x.cumsum(0), (0, 1), value=-torch.inf), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.GRU(8, 3), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.TransformerEncoderLayer(8, 2, 8), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.Linear(7, 7), r"could not be called with a tensor of \(1, 5, 8\): RuntimeError: .*; of \(5, 8\): Runtime"),

@@ -55,7 +55,7 @@ def test_every_small_prefix_is_the_definition(total, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("given", [list, tuple, torch.tensor, lambda x: torch.tensor(x, dtype=torch.int32)])
 def test_one_prefix_per_example(backend, given):
-    for prefixes in ([0, 1, 3, 6], [2, 2, 2, 2], [6, 6, 6, 6]):
+    for prefixes in ([0, 1, 3, 6], [0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2], [6, 6, 6, 6]):
         q, k, v = inputs(4, 2, 6)
         out = prefix_softmax_attention(q, k, v, given(prefixes), scale=0.7, backend=backend)
         torch.testing.assert_close(out, by_loops(q, k, v, prefixes, 0.7))

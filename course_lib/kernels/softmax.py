@@ -40,7 +40,7 @@ def prefix_softmax_attention(
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, prefix_len: int | list[int], scale: float) -> Tensor:
     total_len = q.shape[2]
     if q.numel() == 0:
-        return q @ k.mT @ v  # nothing to attend to, but still a function of q, k and v
+        return q @ k.mT @ v  # nothing to attend to: no kernel is asked, and the result still depends on q, k and v
     if prefix_len == total_len:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
     if prefix_len in (0, 1):
