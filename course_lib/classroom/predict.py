@@ -228,7 +228,8 @@ def compare(entry: dict, value, truth) -> str:
 
 def _in_range(entry: dict, value):
     number = parse_number(value, entry.get("unit", "")) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float | Fraction) or not math.isfinite(number):
+    whole = isinstance(number, int | Fraction) and not isinstance(number, bool)
+    if not whole and not (isinstance(number, float) and math.isfinite(number)):
         raise RefusedError("A finite number is wanted here.")
     low, high, step = (Fraction(str(entry[name])) for name in ("min", "max", "step"))
     if not low <= number <= high:
@@ -256,7 +257,7 @@ def _truth(entry: dict, truth):
 
 
 def _say(number: float) -> str:
-    return f"{number:,.4g}" if number != int(number) else f"{int(number):,}"
+    return f"{number:,.6g}" if number != int(number) else f"{int(number):,}"
 
 
 def _on_main_thread(callback: Callable[[], None]) -> None:

@@ -12,8 +12,6 @@ aside, never overwritten.
     progress.reset("forget")        start anew; the old file is kept beside as progress.before-reset.json
 """
 
-import contextlib
-import copy
 import os
 import threading
 import warnings
@@ -63,9 +61,8 @@ class Progress:
             try:
                 return merge(read(self.path), self._unsaved)
             except (OSError, ValueError):
-                with self._guarded():  # look again under the lock, and move aside what cannot be understood
-                    return merge(self._read_or_set_aside(), self._unsaved)
-                return copy.deepcopy(self._unsaved)
+                # look again under the lock, and move aside what cannot be understood
+                return merge(self._guarded(self._read_or_set_aside) or empty(), self._unsaved)
 
     def record_question(self, question_id: str, *, status: str, tries: int, response) -> None:
         """Keep the state of one question: status new, missed, right or shown, after so many tries since it was new."""
@@ -133,14 +130,17 @@ class Progress:
         if confirm != "forget":
             raise ValueError(f'confirm = {confirm!r}: to forget all progress, call progress.reset("forget")')
         kept = self.path.with_suffix(".before-reset.json")
-        done = False
         with self.lock:
             before = self.snapshot()
-            with self._guarded():
+
+            def write() -> bool:
                 if any(before[section] for section in SECTIONS):
                     replace(kept, to_text(before))
                 replace(self.path, to_text(empty()))
-                self._unsaved, done = empty(), True
+                self._unsaved = empty()
+                return True
+
+            done = self._guarded(write)
         self._tell()
         if not done:
             return f"Nothing was forgotten. {self.notice}"
@@ -175,19 +175,20 @@ class Progress:
         self._tell()
 
     def _save(self) -> None:
-        with self._guarded():
+        def write() -> None:
             data = merge(self._read_or_set_aside(), self._unsaved)
             replace(self.path, to_text(data, separators=(",", ":")))
             self._unsaved = empty()
             self._notices.pop("write", None)
 
-    @contextlib.contextmanager
-    def _guarded(self):
-        """Hold the file's lock. Whatever the place refuses is said once in words and never raised."""
+        self._guarded(write)
+
+    def _guarded(self, action):
+        """Do something under the file's lock. What the place refuses is said once in words, never raised: None then."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.path}.lock", timeout=5):
-                yield
+                return action()
         except filelock.Timeout:
             self._say("write", f"Another notebook has kept {self.path.name} busy; this is saved with your next answer.")
         except (OSError, NotImplementedError) as error:
@@ -197,6 +198,7 @@ class Progress:
                 f"Progress cannot be saved to {self.path} ({reason}). It is kept until this kernel stops: "
                 "use Export in the progress panel.",
             )
+        return None
 
     def _read_or_set_aside(self) -> dict:
         try:

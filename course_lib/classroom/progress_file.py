@@ -86,8 +86,7 @@ def _best_question(a: dict, b: dict) -> dict:
 
 
 def _best_prediction(a: dict, b: dict) -> dict:
-    keep_a = (a["revealed"], a["when"]) > (b["revealed"], b["when"])
-    return copy.deepcopy(a if keep_a else b)
+    return copy.deepcopy(a if a["when"] > b["when"] else b)
 
 
 def _best_exercise(a: dict, b: dict) -> dict:

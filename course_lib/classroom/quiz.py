@@ -107,8 +107,8 @@ class QuizDeck(CourseWidget, source="quiz"):
     def _act(self, question: dict, at: dict, content: dict) -> None:
         """Do what the browser asks. A message that came late or twice finds another state, and changes nothing."""
         action, status = content.get("type"), at["status"]
-        if action == "submit" and status in ("new", "missed") and content.get("attempt") == at["tries"] + 1:
-            response = content.get("response")
+        attempt, response = content.get("attempt"), content.get("response")
+        if action == "submit" and status in ("new", "missed") and attempt == at["tries"] + 1:
             if question["kind"] == "words":
                 self._keep(question, "shown", 1, {"text": written(response), "ticks": []})
             else:

@@ -1,0 +1,325 @@
+"""Progress: nothing is lost, whatever the file, the disk or another notebook does."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+
+from course_lib.classroom import progress_file
+from course_lib.classroom.banks import load_banks
+from course_lib.classroom.exercises import EXERCISES
+from course_lib.classroom.panel import ProgressPanel, summary, words
+from course_lib.classroom.progress import Progress, ProgressWarning
+from course_lib.classroom.progress_file import SECTIONS, empty, merge, parse
+
+ID = "prefix_mask.first_row"
+EARLY, LATE = "2025-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "deep" / "progress.json"))
+    return tmp_path / "deep" / "progress.json"
+
+
+@pytest.fixture
+def mine(file):
+    return Progress()
+
+
+def answer(progress, name=ID, status="right", tries=1, response=1):
+    progress.record_question(name, status=status, tries=tries, response=response)
+
+
+def question(status="right", tries=1, right=True, shown=False, when=EARLY, response=0):
+    last = {"status": status, "tries": tries, "response": response}
+    return {"tries": tries, "right": right, "shown": shown, "last": last, "when": when}
+
+
+def record(**sections):
+    return {**empty(), **sections}
+
+
+def test_a_new_place_holds_nothing_and_is_not_made_by_looking(mine, file):
+    assert mine.snapshot() == empty()
+    assert not file.exists()
+    assert mine.notice == ""
+
+
+def test_what_is_recorded_is_there_for_the_next_kernel(mine, file):
+    answer(mine, status="missed", tries=1)
+    answer(mine, status="right", tries=2)
+    answer(mine, status="new", tries=0, response=None)
+    answer(mine, status="shown", tries=2)
+    mine.record_prediction("prefix_mask.count", 40)
+    mine.record_exercise("write", "wrong")
+    mine.record_exercise("write", "right")
+    mine.record_exercise("write", "wrong")
+    mine.record_exercise("never", "untouched")
+    kept = Progress().snapshot()
+    entry = kept["questions"][ID]
+    assert (entry["tries"], entry["right"], entry["shown"]) == (4, True, True)
+    assert entry["last"] == {"status": "shown", "tries": 2, "response": 1}
+    assert kept["predictions"]["prefix_mask.count"]["guess"] == 40
+    assert (kept["exercises"]["write"]["state"], kept["exercises"]["write"]["tries"]) == ("right", 3)
+    assert "never" not in kept["exercises"]
+    assert [path.name for path in file.parent.iterdir() if path.suffix == ".tmp"] == []
+
+
+def test_a_state_that_is_none_is_an_error(mine):
+    with pytest.raises(ValueError, match="state = 'done'"):
+        mine.record_exercise("write", "done")
+
+
+def test_a_clock_set_back_does_not_bring_an_old_answer_back(mine, file):
+    file.parent.mkdir()
+    future = "2999-01-01T00:00:00+00:00"
+    file.write_text(json.dumps(record(questions={ID: question("missed", right=False, when=future)})))
+    answer(mine, status="right", tries=2)
+    assert mine.snapshot()["questions"][ID]["last"]["status"] == "right"
+
+
+def test_many_threads_and_two_kernels_lose_nothing(mine, file):
+    code = (
+        "from course_lib.classroom.progress import progress\n"
+        "for i in range(20): progress.record_question(f'b.q{i}', status='right', tries=1, response=i)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "COURSE_PROGRESS": str(file)})
+    threads = [threading.Thread(target=lambda t=t: [answer(mine, f"a.t{t}_{i}") for i in range(8)]) for t in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert other.wait(60) == 0
+    names = set(Progress().snapshot()["questions"])
+    assert names == {f"a.t{t}_{i}" for t in range(3) for i in range(8)} | {f"b.q{i}" for i in range(20)}
+
+
+DAMAGED = {
+    "cut off": (b'{"schema": 1, "questions": {"a', "damaged"),
+    "empty": (b"", "damaged"),
+    "not text": (b"\xff\xfe\x00", "damaged"),
+    "something else": (b'{"cells": []}', "something else"),
+    "a list": (b"[1]", "something else"),
+    "not a number": (b'{"schema": NaN}', "damaged"),
+    "deep": (b"[" * 200_000 + b"]" * 200_000, "damaged"),
+    "newer": (b'{"schema": 2, "all": "new"}', "newer version"),
+    "a wrong entry": (json.dumps(record(questions={ID: {"right": "yes"}})).encode(), f"questions.{ID}"),
+    "too large": (b'{"schema": 1}' + b" " * 5_000_001, "larger than 5 MB"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_cannot_be_used_is_kept_aside_and_said(name, mine, file):
+    content, said = DAMAGED[name]
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.warns(ProgressWarning, match="could not be used"):
+        answer(mine)
+    kept = [path for path in file.parent.iterdir() if ".kept-" in path.name]
+    assert len(kept) == 1
+    assert kept[0].read_bytes() == content
+    assert said in mine.notice
+    assert kept[0].name in mine.notice
+    assert set(Progress().snapshot()["questions"]) == {ID}
+
+
+def test_a_full_disk_stops_no_lesson_and_is_said_once(mine, file, monkeypatch):
+    answer(mine, "a.before")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(progress_file.os, "fsync", full)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        answer(mine, "a.first")
+        answer(mine, "a.second")
+    assert len(heard) == 1
+    assert "No space left" in mine.notice
+    assert set(mine.snapshot()["questions"]) == {"a.before", "a.first", "a.second"}  # in memory
+    assert set(Progress().snapshot()["questions"]) == {"a.before"}  # the file is whole
+    assert "Nothing was forgotten" in mine.reset("forget")
+    assert "a.first" in mine.snapshot()["questions"]
+    monkeypatch.undo()
+    os.environ["COURSE_PROGRESS"] = str(file)
+    try:
+        answer(mine, "a.third")
+        assert set(Progress().snapshot()["questions"]) == {"a.before", "a.first", "a.second", "a.third"}
+        assert mine.notice == ""
+    finally:
+        del os.environ["COURSE_PROGRESS"]
+
+
+def test_a_place_that_cannot_be_is_said_and_the_lesson_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "taken" / "progress.json"))
+    mine = Progress()
+    with pytest.warns(ProgressWarning, match="cannot be saved"):
+        answer(mine)
+    assert mine.snapshot()["questions"][ID]["right"]
+    assert json.loads(mine.export_text())["questions"]
+    assert (tmp_path / "taken").read_text() == "a file, not a folder"
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_never_overwritten(mine, file, monkeypatch):
+    file.parent.mkdir()
+    file.write_bytes(b"precious?")
+
+    def refused(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refused)
+    with pytest.warns(ProgressWarning, match="Permission denied"):
+        answer(mine)
+    assert file.read_bytes() == b"precious?"
+    assert mine.snapshot()["questions"][ID]["right"]
+
+
+def test_the_best_of_two_records():
+    a = record(
+        questions={"q.a": question("right", 3, when=EARLY), "q.b": question("missed", 1, right=False, when=LATE)},
+        predictions={"p.a": {"guess": 1, "revealed": True, "when": EARLY}},
+        exercises={"e": {"state": "right", "tries": 1, "when": EARLY}},
+    )
+    b = record(
+        questions={"q.a": question("new", 0, right=False, shown=True, when=LATE, response=None), "q.c": question()},
+        predictions={"p.a": {"guess": 2, "revealed": False, "when": LATE}},
+        exercises={"e": {"state": "wrong", "tries": 5, "when": LATE}},
+    )
+    for both in (merge(a, b), merge(b, a)):
+        assert set(both["questions"]) == {"q.a", "q.b", "q.c"}
+        entry = both["questions"]["q.a"]
+        assert (entry["tries"], entry["right"], entry["shown"]) == (3, True, True)
+        assert entry["last"]["status"] == "new"
+        assert both["predictions"]["p.a"]["guess"] == 2
+        assert both["exercises"]["e"] == {"state": "right", "tries": 5, "when": LATE}
+    assert merge(a, a) == a
+    assert merge(a, empty()) == a == merge(empty(), a)
+
+
+def test_export_and_restore_carry_everything(mine, file, tmp_path, monkeypatch):
+    answer(mine, response={"text": "mine: \ud83d", "ticks": []})
+    mine.record_prediction("a.p", [1, 2.5])
+    mine.export(tmp_path / "copy.json")
+    mine.export(tmp_path / "copy.json")  # its own copy may be replaced
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "elsewhere.json"))
+    other = Progress()
+    answer(other, "a.new")
+    assert "Restored 1 questions" in other.restore(tmp_path / "copy.json")
+    assert set(other.snapshot()["questions"]) == {ID, "a.new"}
+    assert parse((tmp_path / "elsewhere.json").read_text("utf-8")) == other.snapshot()
+
+
+def test_export_never_replaces_another_file(mine, tmp_path):
+    (tmp_path / "thesis.json").write_text('{"chapters": 9}')
+    with pytest.raises(FileExistsError, match="something else"):
+        mine.export(tmp_path / "thesis.json")
+    assert (tmp_path / "thesis.json").read_text() == '{"chapters": 9}'
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_copy_is_refused_and_changes_nothing(name, mine, tmp_path):
+    answer(mine)
+    before = mine.snapshot()
+    (tmp_path / "copy.json").write_bytes(DAMAGED[name][0])
+    with pytest.raises(ValueError, match=r"^it "):
+        mine.restore(tmp_path / "copy.json")
+    assert mine.snapshot() == before
+    assert (tmp_path / "copy.json").exists()
+
+
+def test_a_copy_that_is_not_there_is_an_error(mine, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        mine.restore(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("confirm", ["", "yes", True, None, "FORGET"])
+def test_reset_wants_the_word(confirm, mine):
+    answer(mine)
+    with pytest.raises(ValueError, match=r'progress\.reset\("forget"\)'):
+        mine.reset(confirm)
+    assert mine.snapshot()["questions"]
+
+
+def test_a_reset_can_be_undone(mine, file):
+    answer(mine)
+    before = mine.snapshot()
+    assert "progress.before-reset.json" in mine.reset("forget")
+    assert Progress().snapshot() == empty()
+    mine.reset("forget")  # nothing to keep: the old copy stays
+    mine.restore(file.with_name("progress.before-reset.json"))
+    assert mine.snapshot() == before
+
+
+def test_the_place_is_the_checkouts_or_the_working_directory(monkeypatch, tmp_path):
+    from course_lib.classroom import progress as module_object
+
+    module = sys.modules[type(module_object).__module__]
+    monkeypatch.delenv("COURSE_PROGRESS", raising=False)
+    assert Progress().path == module._PACKAGE.parent / "work" / "progress.json"
+    monkeypatch.setattr(module, "_PACKAGE", tmp_path / "site-packages" / "course_lib")
+    monkeypatch.chdir(tmp_path)
+    assert Progress().path == tmp_path / "work" / "progress.json"
+
+
+def test_the_summary_counts_banks_and_exercises(mine):
+    asked = load_banks().questions
+    lessons = {lesson["notebook"]: lesson for lesson in summary(mine.snapshot())}
+    assert sum(lesson["questions"] for lesson in lessons.values()) == len(asked)
+    assert sum(lesson["exercises"] for lesson in lessons.values()) == len(EXERCISES)
+    assert sum(lesson["right"] + lesson["done"] for lesson in lessons.values()) == 0
+    answer(mine)
+    answer(mine, "gone.question")
+    answer(mine, "prefix_mask.column", status="missed")
+    name = next(iter(EXERCISES))
+    mine.record_exercise(name, "right")
+    lessons = {lesson["notebook"]: lesson for lesson in summary(mine.snapshot())}
+    assert lessons[asked[ID]["taught"]["notebook"]]["right"] == 1
+    assert lessons[EXERCISES[name].notebook]["done"] == 1
+    for lesson in lessons.values():
+        assert sum(each["all"] for each in lesson["objectives"]) == lesson["questions"] + lesson["exercises"]
+        assert sum(each["done"] for each in lesson["objectives"]) == lesson["right"] + lesson["done"]
+    assert "The prefix mask: 1 of" in repr(mine)
+    assert words([]) == "Your progress: there is nothing to answer yet."
+
+
+def test_the_panel_follows_and_answers_the_browser(mine, file):
+    panel, sent = ProgressPanel(mine), []
+    panel.send = sent.append
+    answer(mine)
+    assert sum(lesson["right"] for lesson in panel.lessons) == 1
+    ask = lambda **content: (panel._receive(panel, content, []), sent[-1] if sent else None)[1]  # noqa: E731
+    text = ask(type="export", number=1)["file"]
+    assert parse(text) == mine.snapshot()
+    assert ask(type="reset", confirm="please", number=2)["type"] == "refused"
+    assert ask(type="reset", confirm="forget", number=3)["type"] == "done"
+    assert mine.snapshot() == empty()
+    assert ask(type="restore", text=text, number=4)["number"] == 4
+    assert parse(text) == mine.snapshot()
+    for bad in (None, 5, "", "{}", "x" * 5_000_001, "<b>"):
+        reply = ask(type="restore", text=bad, number=5)
+        assert reply["type"] == "refused"
+        assert reply["text"].startswith("Nothing was changed")
+    count = len(sent)
+    for nonsense in (None, 1, [], {}, {"type": "delete"}, {"type": ["reset"]}):
+        panel._receive(panel, nonsense, [])
+    assert len(sent) == count
+
+
+def test_without_a_kernel_the_panel_does_not_depend_on_the_learner(mine):
+    page = ProgressPanel(mine).fallback()
+    answer(mine)
+    assert ProgressPanel(mine).fallback() == page
+    assert "Run this notebook" in page["text/html"]
+    assert set(mine._repr_mimebundle_()[0]) >= {"text/plain", "text/html"}
+
+
+def test_every_section_is_merged_and_checked():
+    assert set(progress_file._FILE["required"]) == {"schema", *SECTIONS}
+    assert set(progress_file._BEST) == set(SECTIONS)
