@@ -12,7 +12,7 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks bench lint lock
+.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks bench lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -47,6 +47,9 @@ bench: setup-browser ## measure how fast the explorer answers, in a real browser
 lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+
+links: setup ## write the Binder link into README.md (publishers)
+	$(VENV_PYTHON) tools/launch_link.py
 
 lock: ## write requirements.lock anew (maintainers)
 	@$(NEED_PYTHON)

@@ -116,6 +116,14 @@ def checked_cells(notebook):
             yield f"{cell.id}: is marked as checked, and has no output to compare"
 
 
+def prints_are_checked(notebook):
+    """What a cell prints is compared, but for the line about the device, and what `unchecked: why` excuses."""
+    for cell in code_cells(notebook)[1:]:
+        prints = any(output.output_type == "stream" and output.name == "stdout" for output in cell.outputs)
+        if prints and CHECKED not in tags(cell) and not str(cell.metadata.get("unchecked", "")).strip():
+            yield f"{cell.id}: prints, and is not compared: tag it {CHECKED}, or say why not (:unchecked: ...)"
+
+
 def begins_with_imports(notebook):
     """The first code cell holds imports and says the device, and nothing else."""
     cells = code_cells(notebook)
@@ -155,6 +163,7 @@ RULES = (
     offline,
     short_cells,
     checked_cells,
+    prints_are_checked,
     begins_with_imports,
     clean_outputs,
 )

@@ -104,6 +104,10 @@ def set_in(path, value):
     return change
 
 
+def excused(notebook):
+    notebook.cells[4].update(metadata={"unchecked": "times differ"}, outputs=[text("3 ms\n")])
+
+
 def many_cells(notebook):
     notebook.cells += [new_code_cell("1", execution_count=5 + i) for i in range(rules.MAX_CODE_CELLS)]
 
@@ -122,7 +126,7 @@ CASES = {
     ),
     "another repr": ("pictures_described", outputs(4, picture(**{"text/plain": "Figure(640x480, dpi=100.0, x)"}))),
     "two words": ("pictures_described", outputs(4, picture(**{"text/plain": "A mask."}))),
-    "words too late": ("pictures_described", outputs(4, picture(), text("x"), text(PICTURE))),
+    "words too late": ("pictures_described", outputs(4, picture(), markdown("x"), markdown(PICTURE))),
     "drawing": ("pictures_described", outputs(4, new_output("display_data", data={"image/svg+xml": "<svg/>"}))),
     "text picture": ("pictures_described", set_in(["cells", 0, "source"], "![](x.png)")),
     "pip": ("offline", code("%pip install torch")),
@@ -139,9 +143,10 @@ CASES = {
     "long cell": ("short_cells", code(LONG)),
     "empty cell": ("short_cells", code("\n")),
     "many cells": ("short_cells", many_cells),
-    "one checked": ("checked_cells", set_in(["cells", 2, "metadata"], {})),
+    "one checked": ("checked_cells", set_in(["cells", 3, "metadata", "tags"], [rules.RAISES])),
     "nothing to compare": ("checked_cells", outputs(2)),
     "only a picture to compare": ("checked_cells pictures_described", outputs(2, picture())),
+    "prints unseen": ("prints_are_checked", outputs(4, text("3 ms\n"))),
     "magic first": ("begins_with_imports", first("%matplotlib inline")),
     "no imports": ("begins_with_imports", first("print(device.describe())")),
     "no device": ("begins_with_imports", first("import torch")),
@@ -167,6 +172,7 @@ def test_a_broken_rule_is_noticed_and_no_other(broken, spoil):
     [
         code(LONG, metadata={"reason": "the chapter's own code, whole", "tags": [rules.CHECKED]}),
         code("from urllib.parse import quote"),
+        excused,
         outputs(4, picture(), markdown(f"*{PICTURE}*")),
         outputs(4, new_output("display_data", data={"text/html": "<p>1/2 a/b</p>", "text/plain": "1/2"})),
     ],
