@@ -11,7 +11,7 @@ const onStep = (value, { min, max, step }) =>
 /** A native slider with its value beside it. */
 function slider(asked, label, changed) {
   const input = h("input", { type: "range", min: asked.min, max: asked.max, step: asked.step, "aria-label": label });
-  const output = h("output", { class: "predict-value" });
+  const output = h("span", { class: "predict-value", "aria-hidden": "true" });
   const tell = () => {
     const text = spoken(Number(input.value), asked.unit);
     output.textContent = text;
