@@ -53,7 +53,7 @@ function render({ model, el }) {
       if (!(error instanceof RangeError)) throw error;
       refused = `${error.message} The picture still shows the text before.`;
     }
-    field.toggleAttribute("aria-invalid", Boolean(refused));
+    field.setAttribute("aria-invalid", String(Boolean(refused)));
     draw();
   };
 
@@ -69,7 +69,7 @@ function render({ model, el }) {
 
   // -- the strip and the slider
 
-  const strip = makeStrip({
+  const strip = makeStrip(() => store.state, {
     boundary: (prefix_len) => store.set({ prefix_len }),
     choose: (selected) => {
       preview = null;
@@ -78,7 +78,7 @@ function render({ model, el }) {
     preview: (i) => show(i === null ? null : { i, j: null }),
   });
   const slider = h("input", { id: ids.slider, type: "range", min: "0", step: "1", "aria-describedby": ids.hint, oninput: () => store.set({ prefix_len: Number(slider.value) }) });
-  const sliderValue = h("output", { class: "mx-number", for: ids.slider });
+  const sliderValue = h("span", { class: "mx-number mx-chosen", "aria-hidden": "true" }); // no <output>: it would be read at each step
   const hint = h("p", { class: "mx-hint muted", id: ids.hint });
   const scoredKey = h("span", { class: "mx-key mx-scored" }, "scored by the loss");
   const keys = h("p", { class: "mx-keys" },

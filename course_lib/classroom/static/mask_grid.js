@@ -118,9 +118,10 @@ function makeGrid(on) {
       T, dpr, cell: size, x: Math.round(left * dpr), y: Math.round(top * dpr), side: Math.round(size * T), names,
       font: Math.max(9, Math.min(13, (size / dpr) * 0.62)), caption: caption * dpr, right: right * dpr,
     }; // prettier-ignore
-    const w = Math.ceil(at.x + Math.max(at.side + right * dpr, 96 * dpr));
+    const w = Math.min(Math.floor(width * dpr), Math.ceil(at.x + Math.max(at.side + right * dpr, 96 * dpr)));
     const tall = at.y + Math.max(at.side, T ? 0 : 150 * dpr) + Math.ceil(3 * dpr);
     box.classList.toggle("is-empty", !T);
+    box.dataset.cells = [at.x / dpr, at.y / dpr, size / dpr].join(" "); // where the first cell is, and how large one is
     for (const each of [canvas, over]) {
       each.width = w;
       each.height = tall;

@@ -117,7 +117,7 @@ function followEdit(oldTokens, oldBoundary, newTokens) {
   while (tail < shorter - head && oldTokens.at(-1 - tail) === newTokens.at(-1 - tail)) tail++;
   if (oldBoundary <= head) return oldBoundary;
   if (tail && oldBoundary >= oldTokens.length - tail) return oldBoundary + newTokens.length - oldTokens.length;
-  return Math.min(oldBoundary, newTokens.length - tail);
+  return Math.min(oldBoundary, newTokens.length);
 }
 
 const RIGHT_TO_LEFT = /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFE\u{10800}-\u{10FFF}\u{1E800}-\u{1EFFF}]/u;

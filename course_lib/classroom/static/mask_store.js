@@ -16,7 +16,7 @@ function makeStore(model) {
   const unsent = new Set();
   let timer = 0;
   let writing = false;
-  let edit = null; // the tokens and the boundary from which an edit of the text started
+  let edit = null; // the tokens, the boundary and the choice from which an edit of the text started
 
   const read = () => {
     for (const name of SYNCED) if (!unsent.has(name)) state[name] = model.get(name);
@@ -85,11 +85,10 @@ function makeStore(model) {
     const T = tokens.length;
     if (state.kind === "custom" && T !== state.tokens.length)
       throw new RangeError(`Your own mask is for ${plural(state.tokens.length, "token")}, and this text has ${T}.`);
-    edit ??= { tokens: state.tokens, prefix: state.prefix_len };
+    edit ??= { tokens: state.tokens, prefix: state.prefix_len, selected: state.selected ?? 1 };
     const prefix = followEdit(edit.tokens, edit.prefix, tokens);
-    const last = state.selected === null ? Math.min(1, T - 1) : Math.min(state.selected, T - 1);
     change({
-      text, tokens, split_by: "browser", prefix_len: prefix, selected: T ? last : null,
+      text, tokens, split_by: "browser", prefix_len: prefix, selected: T ? Math.min(edit.selected, T - 1) : null,
       moved_from: prefix === edit.prefix ? null : edit.prefix,
     }); // prettier-ignore
   };

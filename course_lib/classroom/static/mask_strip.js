@@ -2,8 +2,8 @@
 
 const ARC_ROLES = ["prefix", "target", "added", "cross"];
 
-/** Make the strip. `on` = { boundary(P, done), choose(i), preview(i or null) }. */
-function makeStrip(on) {
+/** Make the strip. `on` = { boundary(P), choose(i), preview(i or null) } is told; `now()` is the state, newer than what is drawn. */
+function makeStrip(now, on) {
   // A canvas, not SVG: without a GPU, a hundred long curves take a browser 100 ms as paths, and 3 ms here.
   const arcs = h("canvas", { class: "mx-arcs", "aria-hidden": "true" });
   const pen = arcs.getContext("2d");
@@ -28,15 +28,15 @@ function makeStrip(on) {
   });
   list.addEventListener("pointerleave", () => on.preview(null));
   list.addEventListener("keydown", (event) => {
-    const to = target(event, shown.focusable ?? 0, options.length - 1);
+    const to = target(event, now().selected ?? 0, options.length - 1);
     if (to === null) return;
     event.preventDefault();
     on.choose(to);
     focusToken(to);
   });
 
-  /** Where a key moves to from `now`, or null: along the text with Left and Right as the text runs. */
-  const target = (event, now, most) => {
+  /** Where a key moves to from `at`, or null: along the text with Left and Right as the text runs. */
+  const target = (event, at, most) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return null;
     const ahead = rightToLeft ? "ArrowLeft" : "ArrowRight";
     const back = rightToLeft ? "ArrowRight" : "ArrowLeft";
@@ -47,10 +47,10 @@ function makeStrip(on) {
       PageUp: slider ? leap : -leap, PageDown: slider ? -leap : leap,
     }; // prettier-ignore
     if (!(event.key in steps)) return null;
-    return Math.max(0, Math.min(most, now + steps[event.key]));
+    return Math.max(0, Math.min(most, at + steps[event.key]));
   };
   divider.addEventListener("keydown", (event) => {
-    const to = target(event, shown.P, shown.tokens.length);
+    const to = target(event, now().prefix_len, now().tokens.length);
     if (to === null) return;
     event.preventDefault();
     if (enabled) on.boundary(to);
