@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from course_lib import masks
 from course_lib.kernels.reference import softmax_attention
@@ -195,45 +194,6 @@ def test_padding_hides_the_keys_behind_each_length():
     assert padding_mask([], 5).shape == (0, 1, 1, 5)
 
 
-def test_two_packed_documents():
-    assert packed_prefix_mask([2, 1], [4, 3]).int().tolist() == [
-        [1, 1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0, 0],
-        [0, 0, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 1, 1, 0],
-        [0, 0, 0, 0, 1, 1, 1],
-    ]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_packed_documents_are_a_block_diagonal_of_prefix_masks(seed):
-    draw = random.Random(seed)
-    documents = [draw.randint(0, 6) for _ in range(draw.randint(0, 6))]
-    prefixes = [draw.randint(0, length) for length in documents]
-    total = sum(documents)
-    mask = packed_prefix_mask(torch.tensor(prefixes, dtype=torch.int32), documents)
-    assert torch.equal(mask, as_mask(visible_by_loops(prefixes, documents, total, total), total))
-    blocks = [create_prefix_mask(p, t) for p, t in zip(prefixes, documents, strict=True)]
-    assert torch.equal(mask.float(), torch.block_diag(*blocks).reshape(total, total))
-
-
-@pytest.mark.parametrize(
-    ("prefixes", "documents", "error", "words"),
-    [
-        ([3], [2], ValueError, r"prefix_lens\[0\] must be from 0 to document_lens\[0\] = 2, got 3"),
-        ([1, 1], [2], ValueError, r"prefix_lens must be shaped like document_lens"),
-        ([1], [-2], ValueError, r"document_lens\[0\] must be at least 0, got -2"),
-        (1, [2], TypeError, r"prefix_lens must be a whole number, or a list"),
-        ([0.5], [2], TypeError, r"prefix_lens\[0\] must be a whole number"),
-    ],
-)
-def test_packing_that_cannot_be_is_refused(prefixes, documents, error, words):
-    with pytest.raises(error, match=words):
-        packed_prefix_mask(prefixes, documents)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_the_additive_form(dtype):
     mask = prefix_mask([1, 3], 4)
@@ -362,77 +322,6 @@ def test_a_row_that_sees_nothing_yields_zeros_and_gradients_without_nan(attend, 
         assert gradient.isfinite().all()
         assert (gradient[empty.expand(2, 3, 6)] == 0).all()  # who sees nothing is seen by nobody here, too
     assert (dv[1, :, :4] != 0).any()
-
-
-# The block form
-
-
-def assert_same_blocks(mine, torchs):
-    for field in ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices"):
-        a, b = getattr(mine, field), getattr(torchs, field)
-        assert a.dtype == b.dtype, field
-        assert torch.equal(a, b), field
-    for field in ("q_num_blocks", "q_indices", "full_q_num_blocks", "full_q_indices"):
-        assert torch.equal(getattr(mine, field), getattr(torchs, field)), field
-    assert torch.equal(mine.to_dense(), torchs.to_dense())
-    assert (mine.seq_lengths, mine.BLOCK_SIZE, mine.shape) == (torchs.seq_lengths, torchs.BLOCK_SIZE, torchs.shape)
-
-
-def torchs_block_mask(prefixes: torch.Tensor, total: int, block: int):
-    def allowed(b, h, q, k):
-        return (k <= q) | (k < prefixes[b])
-
-    return create_block_mask(allowed, len(prefixes), 1, total, total, device="cpu", BLOCK_SIZE=block)
-
-
-@pytest.mark.parametrize("block", [1, 2, 3, 4, 16])
-@pytest.mark.parametrize("total", [0, 1, 2, 3, 4, 5, 7, 8, 9, 12])
-def test_every_small_block_mask_is_torchs(total, block):
-    every = torch.arange(total + 1)
-    assert_same_blocks(prefix_block_mask(every, total, block_size=block), torchs_block_mask(every, total, block))
-    for prefix in range(total + 1):
-        one = torchs_block_mask(every[prefix : prefix + 1], total, block)
-        assert_same_blocks(prefix_block_mask(prefix, total, block_size=block), one)
-
-
-@pytest.mark.parametrize(("total", "block"), [(256, 128), (300, 128), (301, 64), (129, 32)])
-def test_larger_block_masks_are_torchs(total, block):
-    draw = random.Random(total)
-    prefixes = torch.tensor([0, 1, block - 1, block, block + 1, total, draw.randint(0, total)])
-    assert_same_blocks(prefix_block_mask(prefixes, total, block_size=block), torchs_block_mask(prefixes, total, block))
-
-
-def test_the_mask_mod_is_the_mask():
-    index = torch.arange(9)
-    for prefix in (0, 4, 9):
-        mod = prefix_block_mask(prefix, 9, block_size=4).mask_mod
-        assert torch.equal(mod(0, 0, index[:, None], index[None, :]), prefix_mask(prefix, 9))
-    mod = prefix_block_mask([0, 4, 9], 9, block_size=4).mask_mod
-    for b, prefix in enumerate([0, 4, 9]):
-        assert torch.equal(mod(torch.tensor(b), 0, index[:, None], index[None, :]), prefix_mask(prefix, 9))
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("prefix", [0, 70, 150, [0, 70]])
-def test_flex_attention_takes_the_block_mask(prefix):
-    torch.manual_seed(0)
-    q, k, v = torch.randn(3, 2, 2, 150, 8)
-    out = flex_attention(q, k, v, block_mask=prefix_block_mask(prefix, 150))
-    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=prefix_mask(prefix, 150))
-    torch.testing.assert_close(out, wanted, atol=1e-5, rtol=1e-5)
-
-
-def test_a_long_block_mask_is_written_down_and_not_computed():
-    total = 2**20  # all pairs would be 2^40
-    blocks = prefix_block_mask(total // 2, total, block_size=2**14)
-    assert blocks.full_kv_num_blocks.flatten().tolist() == [max(32, row) for row in range(64)]
-    assert blocks.kv_num_blocks.flatten().tolist() == [0] * 32 + [1] * 32
-
-
-@pytest.mark.parametrize(("block", "error"), [(0, ValueError), (-1, ValueError), (True, TypeError), (128.0, TypeError)])
-def test_a_block_size_that_is_none_is_refused(block, error):
-    with pytest.raises(error, match="block_size must be"):
-        prefix_block_mask(3, 7, block_size=block)
 
 
 def test_the_examples_in_the_docstrings():

@@ -142,9 +142,10 @@ def test_saturated_units_hide_nothing():
 
 
 def test_units_that_answer_only_near_zero_hide_nothing():
-    assert visible_inputs(
-        lambda x: (-100 * x.square().sum(-1)).exp().sum(-1, keepdim=True).expand(x.shape[:-1]), 6
-    ).all()
+    def bumps(x):
+        return (-100 * x.square().sum(-1)).exp().sum(-1, keepdim=True).expand(x.shape[:-1])
+
+    assert visible_inputs(bumps, 6).all()
 
 
 def test_a_faint_sight_is_seen():
@@ -424,6 +425,10 @@ class Counter:
         (lambda x: x[..., :-1, :], r"returned Tensor of shape \(1, 4, 8\)"),
         (lambda x: {"out": x}, r"returned \{.*dict.*not a tensor"),
         (lambda x: x.masked_fill(torch.arange(5)[:, None] == 2, float("nan")), r"output 2 of fn is NaN"),
+        (
+            lambda x: x if x.dim() == 3 else x.masked_fill(torch.arange(5)[:, None] == 3, torch.nan),
+            r"output 3 of fn is",
+        ),
         (lambda x: (x @ x.mT).masked_fill(~causal_mask(5).tril(-1), -torch.inf).softmax(-1), r"output 0 of fn is NaN"),
     ],
 )
