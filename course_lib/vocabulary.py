@@ -25,7 +25,7 @@ _FORMAT = "course_lib vocabulary"
 
 @functools.cache
 def _word_pattern() -> re.Pattern:
-    # Python's \w knows no combining marks, without which most scripts of India, and accents written apart, fall to bits.
+    # Python's \w knows no combining marks; without them most scripts of India, and accents written apart, fall to bits.
     points = [c for c in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)) if unicodedata.category(chr(c))[0] == "M"]
     starts = [c for c, before in zip(points, [0, *points], strict=False) if c != before + 1]
     ends = [c for c, after in zip(points, [*points[1:], 0], strict=True) if after != c + 1]
@@ -98,9 +98,9 @@ class Vocabulary:
     words       the words, in the order of their ids; each is one word of `split_words`, and none occurs twice
     sentinels   how many sentinel tokens there are: SENTINEL_0, SENTINEL_1, ... (also `sentinel(n)`)
 
-    PAD fills up a batch, BOS and EOS begin and end a text, UNK stands for an unknown word. MASK: BERT, GLM. GMASK, START,
-    END: GLM. PRE, SUF, MID: fill in the middle. NLU, S2S, NLG: UL2's modes R, S and X, by the names that its paper gives
-    the tokens. SENTINEL_n: T5. No text is ever read as a special token: "[MASK]" in a text is three words.
+    PAD fills up a batch, BOS and EOS begin and end a text, UNK stands for an unknown word. MASK: BERT and GLM. GMASK,
+    START, END: GLM. PRE, SUF, MID: fill in the middle. NLU, S2S, NLG: UL2's modes R, S and X, under their names as
+    tokens. SENTINEL_n: T5. No text is ever read as a special token: "[MASK]" in a text is three words.
 
     `len` counts all ids, special ones included; equal vocabularies compare equal.
     """
