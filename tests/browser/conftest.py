@@ -71,7 +71,10 @@ LOAD_MODULE = """async ([source, draw]) => {
   const widget = typeof made === "function" ? await made() : made;
   const context = { model: window.model, experimental: { invoke: async () => [null, []] } };
   await widget.initialize?.(context);
+  window.root.remove(); // as in JupyterLab, which draws first and attaches after
   window.cleanup = await widget.render({ ...context, el: window.root });
+  document.body.append(window.root);
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
 
 

@@ -174,7 +174,10 @@ function render({ model, el }) {
   let counted = null;
   let countedFor = "";
   let dirtyCells = true;
+  let skipped = false;
   const drawNow = () => {
+    skipped = !root.clientWidth; // JupyterLab renders before it attaches: there are no sizes and no colours yet
+    if (skipped) return;
     const now = current();
     const { tokens, kind, prefixLen: P, tile, custom } = now;
     const T = tokens.length;
@@ -290,10 +293,9 @@ function render({ model, el }) {
     draw();
   });
   const resized = new ResizeObserver(() => {
-    if (root.clientWidth === laidOut.width || !root.clientWidth) return;
+    if (!root.clientWidth || (root.clientWidth === laidOut.width && !skipped)) return;
     laidOut.width = root.clientWidth;
-    if (!laidOut.tokens) return;
-    layOut();
+    if (laidOut.tokens) layOut();
     drawNow();
   });
   laidOut.width = root.clientWidth;
