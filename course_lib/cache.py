@@ -1,0 +1,257 @@
+"""The key/value cache of a prefix language model, and what goes stale in it when the prefix changes.
+
+Under a causal mask a row, once computed, stays right for ever: it never looked ahead. A prefix row did. Move the end of
+the prefix from P to Q, and row i, which sees up to max(i, P - 1), is
+
+    in layer 1        still right: its key and value come from its own embedding;
+    in layer 2        wrong if it now sees more or less than before: rows 0..max(P, Q) - 2;
+    from layer 3 on   wrong, whatever i is: it sees row 0, and row 0 is wrong in layer 2.
+
+(P = 0 and P = 1 are the same mask: between them nothing goes stale.) So to mend a cache takes more than its keys and
+values: the tokens and their positions, from which layer 1's inputs are made again, and layer 2's inputs, which are
+right but for the rows above. Layers from 3 on need nothing, for all of them is made anew.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ._check import is_whole_number, whole_number, whole_numbers
+from .masks import Visibility, prefix_mask
+
+if TYPE_CHECKING:
+    from .model import PrefixLM
+
+__all__ = ["KVCache", "stale_rows"]
+
+
+def stale_rows(old_len: int, new_len: int, total_len: int, layers: int) -> list[range]:
+    """Return, layer by layer, which of total_len cached rows go stale when the prefix length becomes new_len.
+
+    >>> stale_rows(3, 6, 8, 3)
+    [range(0, 0), range(0, 5), range(0, 8)]
+    """
+    total_len = whole_number("total_len", total_len)
+    old, new = (
+        whole_number(name, value, high=total_len, high_name="total_len")
+        for name, value in (("old_len", old_len), ("new_len", new_len))
+    )
+    layers = whole_number("layers", layers, low=1)
+    if max(old, 1) == max(new, 1):
+        return [range(0)] * layers
+    seen_anew = range(max(old, new) - 1)  # the rows whose visible set changed; growing or shrinking, they are the same
+    return [range(0), seen_anew, *[range(total_len)] * (layers - 2)][:layers]
+
+
+class KVCache:
+    """What decoding keeps of the tokens it has read, for `batch_size` examples of up to `capacity` tokens each.
+
+        cache = KVCache(model, batch_size=2)
+        model(prompt, prefix_len, lengths=[7, 5], cache=cache)     # prefill; the prefix comes whole, in the first call
+        model(tokens, prefix_len, cache=cache)                     # one more token each, or several
+        cache.extend_prefix([9, 5])                                # the prefix is longer now: mends what went stale
+
+    Row s of an example is its token s, so that examples of different lengths lie side by side without gaps; padding is
+    never stored. `capacity` is the model's max_len unless given.
+
+    lengths       tokens held, one int per example.
+    prefix_lens   prefix lengths, one int per example; None before the first call.
+    keys, values  per layer, (B, kv_heads, capacity, D).
+    tokens, positions   (B, capacity), and `inputs`, what layer 2 was given, (B, capacity, dim): for extend_prefix.
+                  Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
+                  two int64 more, however many layers there are. `nbytes` is all together.
+
+    A cache belongs to the weights that filled it, and is not differentiable. Memory is taken when it is made; a call
+    that fails or is interrupted leaves it as it was.
+    """
+
+    def __init__(self, model: "PrefixLM", batch_size: int, *, capacity: int | None = None):
+        config = model.config
+        limit = {"low": 1, "high": config.max_len, "high_name": "max_len"}
+        self.capacity = config.max_len if capacity is None else whole_number("capacity", capacity, **limit)
+        self.batch_size, self.model = whole_number("batch_size", batch_size), model
+        weight = next(model.parameters())
+        batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
+        shape = (self.batch_size, config.kv_heads, self.capacity, config.head_dim)
+        self.keys = [torch.zeros(shape, **own) for _ in range(config.layers)]
+        self.values = [torch.zeros(shape, **own) for _ in range(config.layers)]
+        self.tokens, self.positions = torch.zeros(2, *batch, dtype=torch.int64, device=weight.device)
+        self.inputs = torch.zeros(*batch, config.dim, **own)
+        self.last = torch.zeros(self.batch_size, config.dim, **own)  # the model's answer to each example's last token
+        self.lengths = [0] * self.batch_size
+        self.prefix_lens: list[int] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that is kept."""
+        return sum(x.nbytes for x in (*self.keys, *self.values, self.tokens, self.positions, self.inputs, self.last))
+
+    def next_logits(self) -> Tensor:
+        """Return the logits of what follows each example's last token, (B, vocab_size), under the prefix as it is."""
+        if 0 in self.lengths:
+            raise ValueError(
+                f"example {self.lengths.index(0)} of the cache holds no token: nothing foretells the first"
+            )
+        with torch.no_grad():
+            return self.model.logits(self.last)
+
+    def begin(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> "_Call":
+        """Make room for the tokens (B, n) of one call of the model; nothing counts as held before its `finish`."""
+        self._check_mode()
+        batch, new = tokens.shape
+        if batch != self.batch_size:
+            raise ValueError(
+                f"tokens must be of the {self.batch_size} examples that the cache was made for, got {batch}"
+            )
+        if seen.document_lens is not None:
+            raise ValueError("a cache holds one document per example: document_lens cannot go with it")
+        counts = [new] * batch if seen.lengths is None else list(seen.lengths)
+        limit = {"high": new, "high_name": "the tokens given"}
+        counts = [whole_number(f"lengths[{b}]", count, **limit) for b, count in enumerate(counts)]
+        after = [held + count for held, count in zip(self.lengths, counts, strict=True)]
+        if max(after, default=0) > self.capacity:
+            raise ValueError(
+                f"the cache has room for {self.capacity} tokens an example, got {max(after)} with the new ones"
+            )
+        prefix_lens = [seen.prefix_len] * batch if is_whole_number(seen.prefix_len) else list(seen.prefix_len)
+        if self.prefix_lens is None:
+            self._check_prefix("prefix_len", prefix_lens, counts)
+        elif prefix_lens != self.prefix_lens:
+            raise ValueError(
+                f"the cache was filled with prefix lengths {self.prefix_lens}, got {prefix_lens}: rows would be stale; "
+                "change them with cache.extend_prefix"
+            )
+        return _Call(self, tokens, counts, prefix_lens, positions)
+
+    @torch.no_grad()
+    def extend_prefix(self, new_len) -> list[int]:
+        """Change the prefix length, longer or shorter, and re-encode exactly the rows that it makes stale.
+
+        new_len: int, or a list or integer tensor (B,), each from 0 to the tokens that the example holds. Returns how
+        many rows were re-encoded in each layer, all examples together; `stale_rows` says which. Afterwards the cache is
+        that of a fresh prefill, and `next_logits` answers under the new prefix. Nothing is written before all is
+        computed.
+        """
+        if self.prefix_lens is None:
+            raise ValueError("the cache is empty: its prefix length is that of the first call of the model")
+        new = [new_len] * self.batch_size if is_whole_number(new_len) else whole_numbers("new_len", new_len)
+        self._check_prefix("new_len", new, self.lengths)
+        self._check_mode()
+        layers = len(self.keys)
+        by_example = zip(self.prefix_lens, new, self.lengths, strict=True)
+        stale = [[len(rows) for rows in stale_rows(*lens, layers)] for lens in by_example]
+        counts = [sum(layer) for layer in zip(*stale, strict=True)] if stale else [0] * layers
+        changed = [b for b in range(self.batch_size) if max(new[b], 1) != max(self.prefix_lens[b], 1)]
+        if changed:
+            self._re_encode(changed, [new[b] for b in changed], [stale[b] for b in changed])
+        self.prefix_lens = new
+        return counts
+
+    def _re_encode(self, changed: list[int], prefix_lens: list[int], stale: list[list[int]]) -> None:
+        blocks, device = self.model.blocks, self.inputs.device
+        lengths = torch.tensor([self.lengths[b] for b in changed], device=device)
+        b, longest = torch.tensor(changed, device=device), max(self.lengths[b] for b in changed)
+        mask = prefix_mask(prefix_lens, longest, device=device)
+        positions = self.positions[b, :longest]
+        x = self.model.embed(self.tokens[b, :longest], positions)
+        k, v = self.keys[0][b, :, :longest], self.values[0][b, :, :longest]  # layer 1 keeps its own
+        fresh, inputs = {}, None
+
+        if len(blocks) > 1:  # layer 2 has new inputs in the first rows of each example, `some` of them; at most `most`
+            some = torch.tensor([rows[1] for rows in stale], device=device)
+            most = max(rows[1] for rows in stale)
+            new = blocks[0](x[:, :most], mask[:, :, :most], positions=positions[:, :most], cache=(k, v))
+            is_stale = torch.arange(most, device=device)[:, None] < some[:, None, None]  # (examples, most, 1)
+            x = inputs = self.inputs[b, :longest]
+            x[:, :most] = torch.where(is_stale, new, x[:, :most])
+            k, v = self.keys[1][b, :, :longest], self.values[1][b, :, :longest]
+            for kept, new in zip((k, v), blocks[1].keys_values(x[:, :most], positions[:, :most]), strict=True):
+                kept[:, :, :most] = torch.where(is_stale[:, None], new, kept[:, :, :most])
+            fresh[1] = k, v
+        for i in range(2, len(blocks)):  # from layer 3 on every row is stale
+            x = blocks[i - 1](x, mask, positions=positions, cache=(k, v))
+            fresh[i] = k, v = blocks[i].keys_values(x, positions)
+
+        # Of the last layer's outputs one is of use: that of the last token, from which the next one is foretold.
+        each, end = torch.arange(len(changed), device=device), lengths - 1
+        at_end = {"positions": positions[each, end][:, None], "cache": (k, v)}
+        x = blocks[-1](x[each, end][:, None], mask[each, :, end][:, :, None], **at_end)
+        self.last[b] = self.model.norm(x[:, 0])
+        for n, example in enumerate(changed):
+            for i, (k, v) in fresh.items():
+                rows = stale[n][i]
+                self.keys[i][example, :, :rows] = k[n, :, :rows]
+                self.values[i][example, :, :rows] = v[n, :, :rows]
+            if inputs is not None:
+                self.inputs[example, : stale[n][1]] = inputs[n, : stale[n][1]]
+
+    def _check_mode(self) -> None:
+        if self.model.training and self.model.config.dropout > 0:
+            raise ValueError("dropout would make every row of a cache another model's: call model.eval() first")
+
+    def _check_prefix(self, name: str, prefix_lens: list[int], held: list[int]) -> None:
+        if len(prefix_lens) != self.batch_size:
+            raise ValueError(
+                f"{name} must have one entry for each of the {self.batch_size} examples, got {len(prefix_lens)}"
+            )
+        for b, (prefix_len, count) in enumerate(zip(prefix_lens, held, strict=True)):
+            limit = {"high": count, "high_name": "the tokens that the example has"}
+            whole_number(f"{name} of example {b}", prefix_len, **limit)
+
+
+class _Call:
+    """One call of the model with a cache: n new tokens for each example, of which counts[b] are real.
+
+    mask        (B, 1, n, S): whom each new row sees among the S rows that are held then.
+    positions   (B, n): the rows where the new tokens stand, unless the caller gave others.
+    """
+
+    def __init__(
+        self, cache: KVCache, tokens: Tensor, counts: list[int], prefix_lens: list[int], positions: Tensor | None
+    ):
+        self.cache, self.counts, self.prefix_lens = cache, counts, prefix_lens
+        device, new = tokens.device, torch.arange(tokens.shape[1], device=tokens.device)
+        held = torch.tensor(cache.lengths, device=device)[:, None]
+        row = held + new  # (B, n)
+        self.example, self.new = (new < torch.tensor(counts, device=device)[:, None]).nonzero(as_tuple=True)
+        self.row = row[self.example, self.new]
+        self.positions = row if positions is None else positions.expand_as(row)
+        self.total = max((n + count for n, count in zip(cache.lengths, counts, strict=True)), default=0)
+        key = torch.arange(self.total, device=device)
+        prefix = torch.tensor(prefix_lens, device=device)[:, None, None]
+        self.mask = ((key <= row[..., None]) | (key < prefix))[:, None]
+        self._keep(cache.tokens, tokens)
+        self._keep(cache.positions, self.positions)
+
+    def layer(self, index: int, x: Tensor) -> "_Layer":
+        """Return the cache of one layer, whose input is x (B, n, dim)."""
+        if index == 1:
+            self._keep(self.cache.inputs, x)
+        return _Layer(self, index)
+
+    def finish(self, x: Tensor) -> None:
+        """Count the new rows as held; x (B, n, dim) is what the model answered to them."""
+        cache, last = self.cache, torch.tensor(self.counts, device=x.device) - 1
+        some = (last >= 0).nonzero()[:, 0]
+        cache.last[some] = x[some, last[some]].to(cache.last.dtype)
+        cache.lengths = [held + count for held, count in zip(cache.lengths, self.counts, strict=True)]
+        cache.prefix_lens = self.prefix_lens
+
+    def _keep(self, store: Tensor, new: Tensor) -> None:
+        store[self.example, self.row] = new[self.example, self.new].to(store.dtype)  # rows of real tokens only
+
+
+class _Layer:
+    """One layer's part of a call."""
+
+    def __init__(self, call: _Call, index: int):
+        self.call, self.index = call, index
+
+    def write(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the new rows (B, kv_heads, n, D); return all rows, the new ones included, (B, kv_heads, S, D) each."""
+        call, cache = self.call, self.call.cache
+        stores = cache.keys[self.index], cache.values[self.index]
+        for store, new in zip(stores, (keys, values), strict=True):
+            call._keep(store.transpose(1, 2), new.transpose(1, 2))
+        return stores[0][:, :, : call.total], stores[1][:, :, : call.total]

@@ -1,0 +1,105 @@
+"""What generating needs around the model: a prompt that is checked, and a choice of the next token from its logits."""
+
+import math
+from contextlib import contextmanager
+from numbers import Real
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ._check import shown, whole_number, whole_numbers
+from .masks import Visibility
+
+
+class Step(NamedTuple):
+    """One token more for each of B examples.
+
+    ids     (B,), the tokens. An example that has stopped goes on giving the stop id.
+    logits  (B, V), what the model said.
+    probs   (B, V), what was drawn from: after temperature, top-k and top-p. `step.probs.topk(5)` are the likeliest.
+    done    (B,), True from the stop id on.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    probs: Tensor
+    done: Tensor
+
+
+def check_sampling(temperature, top_k, top_p, vocab_size: int) -> None:
+    """Refuse a temperature below 0, a top_k outside 1..V, and a top_p that is not above 0 and at most 1."""
+    for name, value in (("temperature", temperature), ("top_p", 1.0 if top_p is None else top_p)):
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, got {shown(value)}")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature must be 0 (always the likeliest token) or more, and finite, got {temperature}")
+    if top_k is not None:
+        whole_number("top_k", top_k, low=1, high=vocab_size, high_name="vocab_size")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}; 0 would leave no token to choose")
+
+
+def next_token_probs(
+    logits: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """Return the distribution from which the next token is drawn, (B, V) for logits (B, V), float32 or wider.
+
+    temperature  divides the logits; 0 puts everything on the likeliest token (of equals, the one with the lowest id).
+    top_k        keeps the k likeliest tokens.
+    top_p        of those, keeps the fewest that together have at least this probability, but at least one.
+
+    What is kept is scaled to add up to 1. Sources: Fan et al. 2018, section 5.4 (top-k); Holtzman et al. 2020,
+    section 3.1 (top-p).
+    """
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or not logits.is_floating_point():
+        raise ValueError(f"logits must be floats (batch, vocab_size), got {shown(logits)}")
+    check_sampling(temperature, top_k, top_p, logits.shape[1])
+    if not logits.isfinite().all():
+        raise ValueError("logits must be finite, got inf or NaN: did the training diverge?")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1)
+    logits = (logits - logits.amax(1, keepdim=True)) / temperature  # the largest is 0: no temperature can overflow it
+    probs, ids = logits.softmax(1).sort(dim=1, descending=True, stable=True)
+    if top_k is not None:
+        probs[:, top_k:] = 0
+        probs = probs / probs.sum(1, keepdim=True)
+    if top_p is not None and top_p < 1:
+        probs = probs.masked_fill(probs.cumsum(1) - probs >= top_p, 0)  # those before it are enough already
+        probs = probs / probs.sum(1, keepdim=True)
+    return torch.zeros_like(probs).scatter_(1, ids, probs)
+
+
+def read_prompt(prompt, *, lengths=None, prefix_len=None, device=None) -> tuple[Tensor, Visibility, int]:
+    """Return a prompt as ids (B, T), who sees whom in it, and the length of the longest example.
+
+    prompt is a list of ids, or a tensor (T,) or (B, T), with padding on the right if `lengths` (B,) says so. Without
+    prefix_len, all of it is prefix. An empty example is an error, for nothing foretells its first token.
+    """
+    if isinstance(prompt, (list, tuple, range)):
+        prompt = torch.tensor(whole_numbers("prompt", prompt), dtype=torch.int64, device=device)
+    if not isinstance(prompt, Tensor) or prompt.dim() not in (1, 2):
+        raise ValueError(f"prompt must be a list of ids, or a tensor (length,) or (batch, length), got {shown(prompt)}")
+    if prompt.dim() == 1:
+        prompt = prompt[None]
+    batch, total = prompt.shape
+    limit = {"high": total, "high_name": "the length of the prompt"}
+    lengths = [total] * batch if lengths is None else whole_numbers("lengths", lengths, **limit)
+    if len(lengths) != batch:
+        raise ValueError(f"lengths must have one entry for each of the {batch} prompts, got {len(lengths)}")
+    if batch == 0 or 0 in lengths:
+        raise ValueError("prompt must not be empty: something has to foretell the first token")
+    return prompt, Visibility(lengths if prefix_len is None else prefix_len, lengths), max(lengths)
+
+
+@contextmanager
+def evaluating(model: nn.Module):
+    """Turn dropout off for a while, and leave every part of the model in the mode it was in."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

@@ -1,0 +1,274 @@
+"""A prefix language model, from the token ids to the next token.
+
+One stack of Transformer blocks reads the prefix and writes the target. It is a decoder in all but one thing: the first
+P tokens, the prefix, all see each other, where a decoder would let each see the past alone. That is the mask's doing
+(`Visibility`); no weight knows of it, and the same weights run with any P.
+
+    tokens        the   cat   sat   on    the   mat
+    role          prefix ----------  target ---------     P = 3
+    seen by it    0..2  0..2  0..2  0..3  0..4  0..5
+    foretells     -     -     on    the   mat   (end)     the last prefix token foretells the first target
+
+Shapes: tokens (B, T), logits (B, T, vocab_size).
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ._check import check_device, shown, whole_number
+from .cache import KVCache
+from .checkpoint import load_checkpoint, save_checkpoint
+from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
+from .layers import MLPS, NORMS, SerialBlock, one_of
+from .loss import default_loss_mask, masked_loss
+from .masks import Visibility
+from .positions import LearnedPositions, check_ids, check_positions, document_positions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The sizes and choices that make a model; what is None is filled in."""
+
+    vocab_size: int
+    dim: int = 128  # features of a token, between the layers
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int | None = None  # key/value heads, each shared by heads / kv_heads queries; None: heads
+    head_dim: int | None = None  # None: dim / heads
+    hidden: int | None = None  # features within the MLP; None: 4 dim, or 8/3 dim for SwiGLU, as many weights
+    max_len: int = 256  # the most tokens in a row
+    attention: str = "softmax"
+    block: str = "serial"
+    positions: str = "rotary"  # or learned
+    norm: str = "rmsnorm"  # or layernorm
+    mlp: str = "swiglu"  # or gelu
+    tied: bool = True  # one table for the tokens that come in and those that go out
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("vocab_size", "dim", "layers", "heads", "max_len"):
+            whole_number(name, getattr(self, name), low=1)
+        if self.head_dim is None and self.dim % self.heads:
+            raise ValueError(
+                f"dim must be a multiple of heads if head_dim is not given, got {self.dim} and {self.heads}"
+            )
+        swiglu_hidden = -(-8 * self.dim // 24) * 8  # 8/3 dim, rounded up to a multiple of 8: as many weights as 4 dim
+        filled = {
+            "kv_heads": self.heads,
+            "head_dim": self.dim // self.heads,
+            "hidden": swiglu_hidden if self.mlp == "swiglu" else 4 * self.dim,
+        }
+        for name, value in filled.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
+            whole_number(name, getattr(self, name), low=1)
+        choices = {"attention": ("softmax",), "block": ("serial",), "positions": ("rotary", "learned")}
+        for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
+            one_of(name, getattr(self, name), allowed)
+        if not isinstance(self.tied, bool):
+            raise TypeError(f"tied must be True or False, got {shown(self.tied)}")
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(self.dropout)}")
+
+
+class PrefixLM(nn.Module):
+    """A prefix language model. Source: Raffel et al. 2020 (T5), section 3.2.1, "prefix LM"."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.dim)
+        self.learned_positions = LearnedPositions(config.max_len, config.dim) if config.positions == "learned" else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            SerialBlock(
+                config.dim,
+                heads=config.heads,
+                head_dim=config.head_dim,
+                hidden=config.hidden,
+                kv_heads=config.kv_heads,
+                rotary=config.positions == "rotary",
+                norm=config.norm,
+                mlp=config.mlp,
+                dropout=config.dropout,
+            )
+            for _ in range(config.layers)
+        )
+        self.norm = NORMS[config.norm](config.dim)
+        self.head = None if config.tied else nn.Linear(config.dim, config.vocab_size, bias=False)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:  # GPT-2's: what adds to the residual stream starts smaller, the deeper the stack
+                adds = name.endswith(("output.weight", "down.weight"))
+                nn.init.normal_(weight, std=0.02 * ((2 * config.layers) ** -0.5 if adds else 1))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        prefix_len,
+        *,
+        targets: Tensor | None = None,
+        loss_mask: Tensor | None = None,
+        lengths=None,
+        document_lens=None,
+        positions: Tensor | None = None,
+        block_positions: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the logits (B, T, vocab_size), and the mean loss of the targets if they are given, else None.
+
+        tokens         (B, T), ids.
+        prefix_len     P: int, or one per example (B,), or one per packed document; each 0..T. 0 is a causal language
+                       model, T reads without writing.
+        targets        (B, T), ids, aligned: logits[:, i] is scored against targets[:, i]. Nothing is shifted here: of
+                       a text of T + 1 tokens, tokens = text[:-1] and targets = text[1:]. Where no loss falls, they may
+                       hold anything.
+        loss_mask      bool (T,) or (B, T): which rows carry loss; unless given, rows i >= P - 1 (`default_loss_mask`).
+                       If it is False everywhere, the loss is 0, and so are all gradients.
+        lengths        (B,): example b has that many tokens, then padding, which touches nothing.
+        document_lens  lengths of the documents packed in a row, or a list of such lists; see `Visibility`.
+        positions      (T,) or (B, T), each below max_len; unless given they begin at 0, in each document anew.
+        cache          the tokens go on where it ends, and lengths count these tokens only. Not differentiable.
+
+        On an accelerator, checking ids waits for the device.
+        """
+        if block_positions is not None:
+            raise ValueError(f"block_positions must be None: this model's positions are {self.config.positions!r}")
+        if targets is None and loss_mask is not None:
+            raise ValueError("loss_mask is of no use without targets")
+        if targets is not None and cache is not None:
+            raise ValueError("targets and cache exclude each other: what a cache keeps is not differentiable")
+        seen = Visibility(prefix_len, lengths, document_lens)
+        logits = self.logits(self.hidden(tokens, seen, positions=positions, cache=cache))
+        if targets is None:
+            return logits, None
+        if loss_mask is None:
+            loss_mask = default_loss_mask(seen, tokens.shape[1], device=tokens.device)
+        return logits, masked_loss(logits, targets, loss_mask)
+
+    def hidden(self, tokens: Tensor, seen: Visibility, *, positions=None, cache: KVCache | None = None) -> Tensor:
+        """Return what the last layer says of each token, normed, (B, T, dim)."""
+        self._check(tokens, seen, positions)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
+            call = None if cache is None else cache.begin(tokens, seen, positions)
+            mask, positions = self._placed(tokens, seen, positions) if call is None else (call.mask, call.positions)
+            x = self.embed(tokens, positions)
+            for i, block in enumerate(self.blocks):
+                x = block(x, mask, positions=positions, cache=None if call is None else call.layer(i, x))
+            x = self.norm(x)
+            if call is not None:
+                call.finish(x)
+        return x
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return what the first layer is given, (B, T, dim)."""
+        x = self.embedding(tokens)
+        if self.learned_positions is not None:
+            x = x + self.learned_positions(positions)
+        return self.dropout(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits of the next token, (..., vocab_size), for x (..., dim) of `hidden`."""
+        return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
+
+    @torch.no_grad()
+    def attention_weights(self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None):
+        """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures."""
+        seen, weights = Visibility(prefix_len, lengths, document_lens), []
+        self._check(tokens, seen, positions)
+        mask, positions = self._placed(tokens, seen, positions)
+        with evaluating(self):
+            x = self.embed(tokens, positions)
+            for block in self.blocks:
+                weights.append(block.attention_weights(x, mask, positions=positions))
+                x = block(x, mask, positions=positions)
+        return weights
+
+    def generate(
+        self,
+        prompt,
+        max_new_tokens: int,
+        *,
+        prefix_len=None,
+        lengths=None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop_id: int | None = None,
+    ) -> Iterator[Step]:
+        """Write on from a prompt: an iterator that gives one `Step` a token, as soon as there is one.
+
+        prompt      ids: a list or (T,), or a batch (B, T), padded on the right if `lengths` (B,) says so.
+        prefix_len  how much of the prompt is prefix, int or (B,); all of it unless given.
+        seed        the same seed draws the same tokens; None draws from torch's own random state.
+        stop_id     an example ends with this id, the iterator when all have ended, or after max_new_tokens.
+        temperature, top_k, top_p   see `next_token_probs`; temperature 0 always takes the likeliest token.
+
+        All is checked at once, before the first token is asked for. Dropout is off.
+        """
+        device, config = self.embedding.weight.device, self.config
+        prompt, seen, longest = read_prompt(prompt, lengths=lengths, prefix_len=prefix_len, device=device)
+        self._check(prompt, seen)
+        room = {"high": config.max_len - longest + 1, "high_name": "what max_len leaves"}  # the last one is never read
+        whole_number("max_new_tokens", max_new_tokens, **room)
+        check_sampling(temperature, top_k, top_p, config.vocab_size)
+        if stop_id is not None:
+            whole_number("stop_id", stop_id, high=config.vocab_size - 1)
+        rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
+        cache = KVCache(self, len(prompt), capacity=min(longest + max_new_tokens, config.max_len))
+        with evaluating(self):
+            cache.begin(prompt, seen, None)  # refuses a prefix that is longer than its prompt now, and not later
+        choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return self._stream(prompt, seen, cache, max_new_tokens, choose, rng, stop_id)
+
+    def _stream(self, tokens, seen, cache, max_new_tokens, choose, rng, stop_id) -> Iterator[Step]:
+        done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        for _ in range(max_new_tokens):
+            with evaluating(self):  # not while the caller has the word
+                self.hidden(tokens, seen, cache=cache)  # first the whole prompt, then one token at a time
+                logits = cache.next_logits()
+            probs = next_token_probs(logits, **choose)
+            ids = probs.argmax(1) if choose["temperature"] == 0 else torch.multinomial(probs, 1, generator=rng)[:, 0]
+            if stop_id is not None:
+                ids = ids.masked_fill(done, stop_id)
+                done = done | (ids == stop_id)
+            yield Step(ids, logits, probs, done)
+            if done.all():
+                return
+            tokens, seen = ids[:, None], Visibility(seen.prefix_len)
+
+    def save(self, path) -> None:
+        """Write the config and the weights to a file."""
+        save_checkpoint(path, self.config, self.state_dict())
+
+    @classmethod
+    def load(cls, path, *, config: Config | None = None, device=None) -> "PrefixLM":
+        """Read what `save` wrote; ValueError, naming the file, if it is damaged, foreign, or not of this config."""
+        return load_checkpoint(path, cls, Config, config).to(device)
+
+    def _placed(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return who sees whom, and where each token stands."""
+        total = tokens.shape[1]
+        if positions is None:
+            documents = (total,) if seen.document_lens is None else seen.document_lens
+            positions = document_positions(documents, total, device=tokens.device)
+        return seen.mask(total, device=tokens.device), positions
+
+    def _check(self, tokens: Tensor, seen: Visibility, positions: Tensor | None = None) -> None:
+        check_ids("tokens", tokens, self.config.vocab_size, "vocab_size")
+        check_device("tokens", tokens, self.embedding.weight.device)
+        if tokens.dim() != 2:
+            raise ValueError(f"tokens must be (batch, length), got shape {tuple(tokens.shape)}")
+        batch, total = tokens.shape
+        if total > self.config.max_len:
+            raise ValueError(f"tokens must be at most max_len = {self.config.max_len} long, got {total}")
+        if seen.batch_size not in (None, batch):
+            raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {batch}")
+        if positions is not None:
+            check_positions(positions, batch, total)
+            check_ids("positions", positions, self.config.max_len, "max_len")
+            check_device("positions", positions, tokens.device)

@@ -1,0 +1,99 @@
+"""Where a token stands. Attention alone cannot tell: without positions, its inputs are a set and not a sequence.
+
+Positions are given as ids, int64, (T,) for a whole batch or (B, T): so that a cache can go on at any place, and packed
+documents can each begin at 0. Padding needs nothing: it comes last, and nobody sees it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ._check import shown, whole_number
+from .packing import is_rows, row_or_rows
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+
+
+def rotary(x: Tensor, positions: Tensor, *, base: float = 10000.0) -> Tensor:
+    """Turn the features of queries or keys by angles that grow with the position; same shape and type.
+
+    x           (B, H, T, D), D even. Features i and i + D/2 are a pair, a point in the plane (the halves are rotated,
+                not neighbours); pair i is turned by position * base^(-2i/D) radians.
+    positions   (T,) or (B, T), whole numbers.
+
+    A query at m and a key at n then have a product that depends on m - n alone. Angles are computed in float64, so that
+    far positions are as exact as near ones; 16-bit inputs are turned in float32.
+
+    Source: Su et al. 2021 (RoFormer), section 3.4; the order of the halves is GPT-NeoX's.
+    """
+    if x.dim() != 4 or x.shape[-1] % 2:
+        raise ValueError(f"x must be (batch, heads, length, features), features even, got shape {tuple(x.shape)}")
+    batch, _, length, features = x.shape
+    check_positions(positions, batch, length)
+    pair = torch.arange(features // 2, dtype=torch.float64, device=x.device)
+    angles = positions[..., None] * base ** (-2 * pair / features)
+    if angles.dim() == 3:
+        angles = angles[:, None]  # the same for all heads
+    wide = torch.promote_types(x.dtype, torch.float32)
+    cos, sin = angles.cos().to(wide), angles.sin().to(wide)
+    first, second = x.to(wide).chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+class LearnedPositions(nn.Module):
+    """One learned vector for each position, to be added to the token's. Source: Gehring et al. 2017, section 3.1.
+
+    forward(positions): (T,) or (B, T), each 0..max_len - 1, to (T, dim) or (B, T, dim).
+    """
+
+    def __init__(self, max_len: int, dim: int):
+        super().__init__()
+        self.table = nn.Embedding(whole_number("max_len", max_len, low=1), whole_number("dim", dim, low=1))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        check_ids("positions", positions, self.table.num_embeddings, "max_len")
+        return self.table(positions)
+
+
+def document_positions(document_lens, total_len: int, *, device=None) -> Tensor:
+    """Return positions that begin at 0 in each packed document: (T,), or (B, T) for a list of documents per example.
+
+    >>> document_positions([3, 2], 7)
+    tensor([0, 1, 2, 0, 1, 0, 1])
+    """
+    documents = row_or_rows("document_lens", document_lens)
+    if is_rows(documents):
+        return torch.stack([document_positions(row, total_len, device=device) for row in documents])
+    starts = [sum(documents[:i]) for i in range(len(documents))]
+    row = torch.arange(whole_number("total_len", total_len), device=device)
+    return row - spread(starts, documents, total_len, rest=sum(documents), device=device)
+
+
+def spread(values, document_lens: tuple, total_len: int, *, rest: int, device=None) -> Tensor:
+    """Lay each document's own number at each of its tokens, (T,) or (B, T); what is left of the row gets `rest`."""
+    if is_rows(document_lens):
+        pairs = zip(values, document_lens, strict=True)
+        return torch.stack([spread(*pair, total_len, rest=rest, device=device) for pair in pairs])
+    left = total_len - sum(document_lens)
+    if left < 0:
+        raise ValueError(f"document_lens add up to {sum(document_lens)}, more than total_len = {total_len}")
+    counts = torch.tensor((*document_lens, left), device=device)
+    return torch.repeat_interleave(torch.tensor((*values, rest), device=device), counts, output_size=total_len)
+
+
+def check_positions(positions, batch: int, length: int) -> None:
+    """Refuse what is not (T,) or (B, T) whole numbers."""
+    if not isinstance(positions, Tensor) or positions.dtype not in INTEGERS:
+        raise TypeError(f"positions must be a tensor of integers, got {shown(positions)}")
+    if tuple(positions.shape) not in ((length,), (batch, length)):
+        raise ValueError(f"positions must be ({length},) or ({batch}, {length}), got {tuple(positions.shape)}")
+
+
+def check_ids(name: str, ids, count: int, count_name: str) -> None:
+    """Refuse what is not a tensor of ids 0..count - 1. On an accelerator this waits for the device once."""
+    if not isinstance(ids, Tensor) or ids.dtype not in INTEGERS:
+        raise TypeError(f"{name} must be a tensor of integers, got {shown(ids)}")
+    if ids.numel() > 0:
+        low, high = (int(one) for one in torch.aminmax(ids))
+        if low < 0 or high >= count:
+            wrong = low if low < 0 else high
+            raise ValueError(f"{name} must be from 0 to {count_name} - 1 = {count - 1}, got {wrong}")
