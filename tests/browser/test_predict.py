@@ -146,8 +146,8 @@ def test_in_jupyterlab_progress_is_exported_restored_and_reset(lab, expect, tmp_
     page = lab.open_notebook(
         [SETUP + "progress.record_question('prefix_mask.first_row', status='right', tries=1, response=1)", "progress"]
     )
-    panel = page.locator(".progress")
-    right = panel.locator(".progress-count").filter(has_text="1 of").first
+    panel = page.locator(".progress-panel")
+    right = panel.locator(".tally-count").filter(has_text="1 of").first
     expect(right).to_be_visible()
     with page.expect_download() as download:
         panel.get_by_role("button", name="Export").click()

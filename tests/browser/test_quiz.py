@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_markdown_cell
 
 from course_lib.classroom.banks import load_banks
 from course_lib.classroom.quiz import QuizDeck
@@ -304,3 +305,12 @@ def test_in_jupyterlab_by_keyboard_alone_without_a_layout_jump(lab, expect):
     expect(quiz.locator(".quiz-feedback")).to_be_focused()
     assert quiz.evaluate("(element) => element.getBoundingClientRect().top") == top
     assert page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length") == 2  # no cell was added
+
+
+def test_in_jupyterlab_the_link_opens_the_lesson_at_its_heading(lab, expect):
+    filler = [new_markdown_cell("word\n\n" * 40) for _ in range(4)]
+    lab.write_notebook([*filler, new_markdown_cell("## Where one is taught"), *filler], "00_sample")
+    page = lab.open_notebook([DECK_CELL])
+    page.locator(".quiz").get_by_role("link", name="Where one is taught").click()
+    expect(page.get_by_role("heading", name="Where one is taught")).to_be_in_viewport(timeout=15_000)
+    assert len(page.context.pages) == 1

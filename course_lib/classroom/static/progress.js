@@ -7,10 +7,10 @@ function bar(label, done, all) {
   const share = all ? done / all : 0;
   return h(
     "div",
-    { class: "progress-bar" },
-    h("span", { class: "progress-label" }, label),
-    h("span", { class: "progress-track", "aria-hidden": "true" }, h("span", { style: `width: ${share * 100}%` })),
-    h("span", { class: "progress-count" }, `${done} of ${all}${all && done === all ? " ✓" : ""}`),
+    { class: "tally-bar" },
+    h("span", { class: "tally-label" }, label),
+    h("span", { class: "tally-track", "aria-hidden": "true" }, h("span", { style: `width: ${share * 100}%` })),
+    h("span", { class: "tally-count" }, `${done} of ${all}${all && done === all ? " ✓" : ""}`),
   );
 }
 
@@ -29,7 +29,7 @@ function render({ model, el }) {
   const question = h("div", { class: "progress-actions progress-sure", role: "group", "aria-label": "Reset" }, h("span", {}, "Forget every answer, guess and exercise?"), sure, keep);
   const root = h(
     "section",
-    { class: "course progress", "aria-label": "Your progress" },
+    { class: "course progress-panel", "aria-label": "Your progress" },
     h("h3", {}, "Your progress"),
     list,
     h(
