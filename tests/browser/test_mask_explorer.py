@@ -135,7 +135,8 @@ def test_masks_and_counts_are_those_of_python(pure):
             const bits = module.maskBits(kind, P, T).join("");
             for (const tile of tiles) {
               const c = module.counts(kind, P, T, tile);
-              out.push([bits, roles, c.allowed, c.total, c.causal, c.tiles.skipped, c.tiles.partial, c.tiles.full, c.loss]);
+              const { skipped, partial, full } = c.tiles;
+              out.push([bits, roles, c.allowed, c.total, c.causal, skipped, partial, full, c.loss]);
             }
           }
           return out;
@@ -284,7 +285,7 @@ def test_arcs_are_drawn_to_what_the_token_may_read(show):
       const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
       let seen = 0;
       for (let i = 0; i < data.length; i += 4)
-        if (data[i + 3] > 200 && Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 12) seen++;
+        if (data[i + 3] > 200 && Math.hypot(data[i] - r, data[i + 1] - g, data[i + 2] - b) < 8) seen++;
       return seen;
     }"""
     assert page.evaluate(count, LIGHT["added"]) > 20  # to b and c, ahead
@@ -294,6 +295,17 @@ def test_arcs_are_drawn_to_what_the_token_may_read(show):
     assert page.evaluate(count, LIGHT["added"]) == 0
     assert page.evaluate(count, LIGHT["prefix"]) > 20
     assert page.evaluate(count, LIGHT["target"]) > 20
+
+
+def first_cell(page) -> str:
+    """The colour of the cell of query 0 and key 0, as in the palette."""
+    return page.evaluate(
+        """() => {
+          const [x, y] = document.querySelector(".mx-grid").dataset.cells.split(" ").map(Number);
+          const [r, g, b] = document.querySelector(".mx-cells").getContext("2d").getImageData(x + 8, y + 8, 1, 1).data;
+          return "#" + ((r << 16) | (g << 8) | b).toString(16).padStart(6, "0");
+        }"""
+    )
 
 
 def cell_middle(page, i, j):
@@ -325,7 +337,8 @@ def test_each_cell_has_the_colour_of_its_role(show, kind, theme):
           const context = document.querySelector(".mx-cells").getContext("2d");
           return Array.from({ length: T * T }, (_, k) => {
             const at = [x + ((k % T) + 0.25) * size, y + (Math.floor(k / T) + 0.25) * size].map(Math.round);
-            return "#" + [...context.getImageData(...at, 1, 1).data.slice(0, 3)].map((c) => c.toString(16).padStart(2, "0")).join("");
+            const [r, g, b] = context.getImageData(...at, 1, 1).data;
+            return "#" + ((r << 16) | (g << 8) | b).toString(16).padStart(6, "0");
           });
         }""",
         T,
@@ -348,12 +361,26 @@ def test_each_cell_has_the_colour_of_its_role(show, kind, theme):
 
 def test_the_picture_changes_with_the_theme(show):
     page = show("a b c", 2)
-    colour = """() => document.querySelector(".mx-cells").getContext("2d")
-      .getImageData(...document.querySelector(".mx-grid").dataset.cells.split(" ").slice(0, 2).map((n) => +n + 8), 1, 1).data.join()"""
-    before = page.evaluate(colour)
+    assert first_cell(page) == LIGHT["prefix"]
     page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")
     settle(page)
-    assert page.evaluate(colour) != before
+    assert first_cell(page) == DARK["prefix"]
+
+
+def test_it_is_drawn_once_it_gets_its_place_in_the_page(show):
+    page = show("a b c", 2)
+    page.evaluate("() => { cleanup(); root.replaceChildren(); }")
+    page.evaluate(
+        """() => {
+          const late = document.createElement("div");
+          module.default.render({ model, el: late });  // as JupyterLab does: the element is attached later
+          requestAnimationFrame(() => setTimeout(() => root.append(late), 100));
+        }"""
+    )
+    page.wait_for_selector(".mx-token")
+    settle(page)
+    assert first_cell(page) == LIGHT["prefix"]
+    assert "Prefix LM with P = 2 of T = 3" in sentence(page)
 
 
 def test_tiles_can_be_shown_and_resized(show, expect):
@@ -667,7 +694,8 @@ def test_the_live_region_speaks_once_after_a_burst_and_only_what_is_new(show, ex
         """() => {
           window.spoken = [];
           const live = document.querySelector("[role=status]");
-          new MutationObserver(() => window.spoken.push(live.textContent)).observe(live, { childList: true, subtree: true });
+          const observer = new MutationObserver(() => window.spoken.push(live.textContent));
+          observer.observe(live, { childList: true, subtree: true });
         }"""
     )
     divider(page).evaluate(
@@ -750,6 +778,7 @@ def test_in_jupyterlab_python_and_the_browser_stay_in_step(lab, expect):
     page.keyboard.press("ArrowRight")
     expect(divider(page)).to_have_attribute("aria-valuenow", "7")
     expect(divider(page)).to_be_focused()  # JupyterLab did not take the arrows
+    assert first_cell(page) == LIGHT["prefix"]
     page.wait_for_timeout(400)
     assert printed(1) == f"7 prefix {costs.allowed_pairs(7, 13)}"
     lab.run_cell(page, 2)

@@ -174,10 +174,8 @@ function render({ model, el }) {
   let counted = null;
   let countedFor = "";
   let dirtyCells = true;
-  let skipped = false;
   const drawNow = () => {
-    skipped = !root.clientWidth; // JupyterLab renders before it attaches: there are no sizes and no colours yet
-    if (skipped) return;
+    if (!laidOut.width) return; // not in the page yet: there are no sizes and no colours
     const now = current();
     const { tokens, kind, prefixLen: P, tile, custom } = now;
     const T = tokens.length;
@@ -277,6 +275,8 @@ function render({ model, el }) {
   };
 
   const layOut = () => {
+    grid.readColours();
+    strip.readColours();
     slider.dir = strip.measure() ? "rtl" : "ltr";
     grid.layout(store.state.tokens, main.firstChild.clientWidth);
     dirtyCells = true;
@@ -285,25 +285,19 @@ function render({ model, el }) {
 
   const draw = oncePerFrame(drawNow);
   const stopWatching = store.watch(draw);
-  const stopTheme = onTheme(() => {
-    grid.readColours();
-    strip.readColours();
-    dirtyCells = true;
-    drawnOver = "";
+  const layOutAnew = () => {
+    laidOut.tokens = null;
     draw();
-  });
+  };
+  const stopTheme = onTheme(layOutAnew);
   const resized = new ResizeObserver(() => {
-    if (!root.clientWidth || (root.clientWidth === laidOut.width && !skipped)) return;
-    laidOut.width = root.clientWidth;
-    if (laidOut.tokens) layOut();
+    if (root.clientWidth === laidOut.width || !root.clientWidth) return;
+    laidOut = { tokens: null, width: root.clientWidth };
     drawNow();
   });
   laidOut.width = root.clientWidth;
-  resized.observe(root);
-  document.fonts?.ready.then(() => {
-    laidOut.tokens = null;
-    draw();
-  });
+  resized.observe(root); // also tells when JupyterLab, which renders before it attaches, gives the root its place
+  document.fonts.ready.then(layOutAnew);
   drawNow();
 
   return () => {

@@ -88,7 +88,6 @@ function makeGrid(on) {
 
   /** Find the place of everything for T tokens in `width` CSS pixels. Only when the text, the width or the theme changes. */
   const layout = (tokens, width) => {
-    if (!colours) readColours();
     const T = tokens.length;
     const dpr = window.devicePixelRatio || 1;
     const side = Math.min(width, 560);
@@ -358,7 +357,6 @@ function makeGrid(on) {
 
   /** Draw the mask and all that does not depend on the pointer. */
   const draw = (state, counted, showTiles) => {
-    if (!colours) readColours();
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!at.T) return;
     drawCells(state, cellRoles(state.kind, state.prefixLen, at.T, state.custom));

@@ -14,7 +14,7 @@ function makeStrip(now, on) {
   const inner = h("div", { class: "mx-strip-inner" }, empty, arcs, list, divider);
   const box = h("div", { class: "mx-strip" }, inner); // scrolls when the text is long
   let shown = { tokens: [], P: -1, kind: "", selected: null, focusable: null, reads: null, loss: null };
-  let options = [], places = [], gaps = [], lines = 1, span = 1, rightToLeft = false, enabled = true, scrolls = false, dpr = 1, colours = null, drawnArcs = ""; // prettier-ignore
+  let options = [], places = [], gaps = [], lines = 1, span = 1, rightToLeft = false, tall = false, enabled = true, scrolls = false, dpr = 1, colours = null, drawnArcs = ""; // prettier-ignore
 
   // -- the pointer and the keys
 
@@ -106,8 +106,9 @@ function makeStrip(now, on) {
       lines = new Set(places.map((place) => place.y)).size;
     };
     read();
+    tall = lines > 3;
     if (lines > 1) {
-      box.classList.add(lines > 3 ? "is-tall" : "is-wrapped");
+      box.classList.add(tall ? "is-tall" : "is-wrapped");
       read();
     }
     span = list.offsetWidth;
@@ -200,7 +201,6 @@ function makeStrip(now, on) {
 
   /** Draw an arc from the asking token to each key of its row, or to `onlyKey` alone. */
   const drawArcs = (state, row, asks, onlyKey) => {
-    if (!colours) readColours();
     const T = state.tokens.length;
     const mark = `${state.kind} ${state.prefixLen} ${asks} ${onlyKey} ${row}`;
     if (mark === drawnArcs) return;
@@ -209,7 +209,7 @@ function makeStrip(now, on) {
     pen.clearRect(0, 0, arcs.width, arcs.height);
     if (!row || places.length !== T) return;
     const from = places[asks];
-    const room = lines === 1 ? from.y - 4 : lines > 3 ? 22 : 48; // the free height above a line of tokens, as in the style
+    const room = tall ? 22 : lines > 1 ? 48 : from.y - 4; // the free height above a line of tokens, as in the style
     const r = T > 64 ? 1.8 : 2.8;
     const keys = Object.fromEntries(ARC_ROLES.map((role) => [role, []]));
     for (let j = 0; j < T; j++) if (row[j] && (onlyKey === null || onlyKey === j)) keys[arcRole(state, asks, j)].push(j);
@@ -217,8 +217,8 @@ function makeStrip(now, on) {
     for (const role of ARC_ROLES) {
       if (!keys[role].length) continue;
       pen.strokeStyle = pen.fillStyle = colours[role];
-      pen.lineWidth = T > 64 ? 1 : lines > 3 ? 1.5 : 2;
-      pen.globalAlpha = onlyKey !== null ? 1 : T > 64 ? 0.45 : lines > 3 ? 0.6 : 0.85;
+      pen.lineWidth = T > 64 ? 1 : tall ? 1.5 : 2;
+      pen.globalAlpha = onlyKey !== null ? 1 : T > 64 ? 0.45 : tall ? 0.6 : 0.85;
       pen.setLineDash([]);
       if (role === "added" && T <= 64) {
         pen.lineWidth *= 1.35; // dotted: it reads ahead; hundreds of dots would be slow
