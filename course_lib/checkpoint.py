@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,13 @@ def save_checkpoint(path, config, state: dict[str, Tensor]) -> None:
     fields = dataclasses.asdict(config)
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     content = {"format": FORMAT, "version": VERSION, "config": fields, "state": state}
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
             torch.save({**content, "digest": digest(fields, state)}, file)
-            file.close()
-            os.replace(file.name, path)  # so an interruption leaves the old file, not half of the new one
-        except BaseException:
-            file.close()
-            os.unlink(file.name)
-            raise
+        os.replace(part, path)  # so an interruption leaves the old file, not half of the new one
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path, model_class, config_class, expected=None):

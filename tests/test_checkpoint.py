@@ -1,0 +1,169 @@
+"""Checkpoints come back bit for bit, or are refused by name."""
+
+import dataclasses
+import json
+import os
+import pickle
+import re
+import zipfile
+
+import pytest
+import torch
+
+from course_lib.checkpoint import digest
+from course_lib.model import Config, PrefixLM
+
+CONFIG = Config(vocab_size=7, dim=8, layers=2, heads=2, max_len=16)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    model = PrefixLM(CONFIG)
+    model.save(tmp_path / "model.pt")
+    return model, tmp_path / "model.pt"
+
+
+def refused(path, words, **kwargs):
+    with pytest.raises(ValueError, match=words) as caught:
+        PrefixLM.load(path, **kwargs)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("changes", [{}, {"tied": False, "positions": "learned", "norm": "layernorm", "mlp": "gelu"}])
+def test_a_model_comes_back_bit_for_bit(tmp_path, dtype, changes):
+    model = PrefixLM(dataclasses.replace(CONFIG, **changes)).to(dtype)
+    model.save(tmp_path / "model.pt")
+    random_state = torch.get_rng_state()
+    again = PrefixLM.load(str(tmp_path / "model.pt"), config=model.config)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert again.config == model.config
+    tokens = torch.tensor([[1, 2, 3, 4]])
+    assert torch.equal(again(tokens, 2)[0], model(tokens, 2)[0])
+    again(tokens, 2, targets=tokens)[1].backward()  # it can be trained on
+    assert all(weight.grad is not None for weight in again.parameters())
+
+
+def test_saving_again_replaces_the_file_and_leaves_nothing_beside_it(saved):
+    model, path = saved
+    with torch.no_grad():
+        model.embedding.weight.add_(1)
+    model.save(path)
+    assert torch.equal(PrefixLM.load(path).embedding.weight, model.embedding.weight)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
+    model, path = saved
+    before = path.read_bytes()
+
+    def full_disk(content, file):
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_another_config_is_named_field_by_field(saved):
+    _, path = saved
+    wanted = dataclasses.replace(CONFIG, dim=16, head_dim=8, hidden=48, positions="learned")
+    refused(
+        path, "dim is 8 and not 16, head_dim is 4 and not 8.*positions is 'rotary' and not 'learned'", config=wanted
+    )
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file(saved, share):
+    _, path = saved
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    refused(path, "is no checkpoint, or a damaged one")
+
+
+def test_a_flipped_bit_in_any_weight(saved):
+    _, path = saved
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        data = [info for info in archive.infolist() if "/data/" in info.filename]
+    assert len(data) == len(PrefixLM(CONFIG).state_dict())
+    for info in data:
+        name_len, extra_len = (
+            content[info.header_offset + at] + 256 * content[info.header_offset + at + 1] for at in (26, 28)
+        )
+        place = info.header_offset + 30 + name_len + extra_len + info.file_size // 2
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        refused(path, "damaged|was changed after it was written")
+
+
+def rewritten(path, **changes):
+    content = torch.load(path, weights_only=True)
+    content.update(changes)
+    torch.save(content, path)
+    return content
+
+
+def test_what_was_edited_is_found_out(saved):
+    _, path = saved
+    content = torch.load(path, weights_only=True)
+    rewritten(path, state={**content["state"], "norm.weight": content["state"]["norm.weight"] + 1})
+    refused(path, "was changed after it was written")
+    rewritten(path, state=content["state"], config={**content["config"], "heads": 4})
+    refused(path, "was changed after it was written")
+    rewritten(path, config=content["config"])
+    PrefixLM.load(path)  # as it was
+
+
+def test_even_with_a_new_digest_all_must_fit(saved):
+    _, path = saved
+    content = torch.load(path, weights_only=True)
+    config, state = content["config"], content["state"]
+
+    def forged(config, state):
+        rewritten(path, config=config, state=state, digest=digest(config, state))
+
+    forged({**config, "hidden": 25}, state)
+    refused(path, "weights that do not fit its config(?s:.)*size mismatch")
+    forged(config, {name: value for name, value in state.items() if name != "norm.weight"})
+    refused(path, "weights that do not fit its config(?s:.)*norm.weight")
+    forged({**config, "attention": "linear"}, state)
+    refused(path, "holds no valid config: attention must be one of softmax, got 'linear'")
+    forged({**config, "wings": 2}, state)
+    refused(path, "holds no valid config.*wings")
+
+
+def test_files_of_others(saved, tmp_path):
+    model, path = saved
+    rewritten(path, version=99)
+    refused(path, "is a checkpoint of version 99, only 1 can be read")
+    other = tmp_path / "other"
+    torch.save(model.state_dict(), other)
+    refused(other, "is a torch file, but no checkpoint of format 'course_lib.PrefixLM'")
+    torch.save(torch.zeros(3), other)
+    refused(other, "is a torch file, but no checkpoint")
+    for content in (b"", b"once upon a time", json.dumps({"a": 1}).encode(), b"PK\x03\x04"):
+        other.write_bytes(content)
+        refused(other, "is no checkpoint, or a damaged one")
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "nowhere"))):
+        PrefixLM.load(tmp_path / "nowhere")
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+def test_nothing_in_the_file_is_executed(tmp_path, monkeypatch):
+    crater = tmp_path / "crater"
+    monkeypatch.setenv("BOMB", str(crater))
+    torch.save({"format": "course_lib.PrefixLM", "config": Bomb()}, tmp_path / "zip")
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Bomb()))
+    for name in ("zip", "pickle"):
+        refused(tmp_path / name, "is no checkpoint, or a damaged one")
+    assert not crater.exists()
+    pickle.loads(pickle.dumps(Bomb()))
+    assert crater.exists()  # so it would have gone off
