@@ -87,17 +87,27 @@ def test_a_clock_set_back_does_not_bring_an_old_answer_back(mine, file):
 def test_many_threads_and_two_kernels_lose_nothing(mine, file):
     code = (
         "from course_lib.classroom.progress import progress\n"
-        "for i in range(20): progress.record_question(f'b.q{i}', status='right', tries=1, response=i)"
+        "print('ready', flush=True); input()\n"
+        "for i in range(40): progress.record_question(f'b.q{i}', status='right', tries=1, response=i)"
     )
-    other = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "COURSE_PROGRESS": str(file)})
-    threads = [threading.Thread(target=lambda t=t: [answer(mine, f"a.t{t}_{i}") for i in range(8)]) for t in range(3)]
+    other = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "COURSE_PROGRESS": str(file)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    threads = [threading.Thread(target=lambda t=t: [answer(mine, f"a.t{t}_{i}") for i in range(15)]) for t in range(3)]
+    other.stdout.readline()  # both begin at the same moment
+    other.stdin.write("go\n")
+    other.stdin.close()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert other.wait(60) == 0
     names = set(Progress().snapshot()["questions"])
-    assert names == {f"a.t{t}_{i}" for t in range(3) for i in range(8)} | {f"b.q{i}" for i in range(20)}
+    assert names == {f"a.t{t}_{i}" for t in range(3) for i in range(15)} | {f"b.q{i}" for i in range(40)}
 
 
 DAMAGED = {
@@ -140,9 +150,11 @@ def test_a_full_disk_stops_no_lesson_and_is_said_once(mine, file, monkeypatch):
         warnings.simplefilter("always")
         answer(mine, "a.first")
         answer(mine, "a.second")
+        answer(mine, "a.second", status="new", tries=0)
     assert len(heard) == 1
     assert "No space left" in mine.notice
     assert set(mine.snapshot()["questions"]) == {"a.before", "a.first", "a.second"}  # in memory
+    assert mine.snapshot()["questions"]["a.second"]["right"]
     assert set(Progress().snapshot()["questions"]) == {"a.before"}  # the file is whole
     assert "Nothing was forgotten" in mine.reset("forget")
     assert "a.first" in mine.snapshot()["questions"]
