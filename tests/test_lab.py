@@ -69,6 +69,25 @@ def test_an_unchanged_copy_is_replaced(course):
     assert files(course) == {NAME: "version 1"}
 
 
+def notebook(source, outputs=(), **metadata):
+    cell = {"cell_type": "code", "id": "a", "source": source, "outputs": list(outputs), "metadata": {}}
+    return json.dumps({"cells": [cell], "metadata": metadata}).encode()
+
+
+def test_merely_opening_a_notebook_is_no_change_and_saving_outputs_is(course):
+    lesson = course / "notebooks" / NAME
+    lesson.write_bytes(notebook("1"))
+    lay(course)
+    edit(course, notebook("1", language_info={"version": "3.13.1"}))  # JupyterLab notes the kernel's version
+    lesson.write_bytes(notebook("1", course={"library": "newer"}))
+    assert lay(course) == []  # a newer library, the same lesson
+    lesson.write_bytes(notebook("2"))
+    assert "replaced" in lay(course)[0]
+    edit(course, notebook("2", outputs=["mine"]))
+    lesson.write_bytes(notebook("3"))
+    assert "01_x.new.ipynb" in lay(course)[0]
+
+
 def test_an_offer_that_was_not_touched_gives_way_to_the_next(course):
     lay(course)
     edit(course)

@@ -1,6 +1,6 @@
 """Lay the lessons out in `work/`, the learner's own folder, and open JupyterLab there.
 
-A learner's copy is never overwritten. What the course laid is known by its hash (`work/.course.json`), so:
+A learner's copy is never overwritten. What the course laid is known by a hash of its cells (`work/.course.json`), so:
 - a lesson that is not there is copied;
 - a copy that the learner never changed is replaced when the course has a newer one (saving outputs is a change);
 - a changed copy stays, and the newer lesson is laid beside it, once, as `NAME.new.ipynb`.
@@ -22,6 +22,11 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 
 
 def digest(content: bytes) -> str:
+    """Hash a notebook's cells, outputs included: JupyterLab changes the rest when a notebook is merely opened."""
+    try:
+        content = json.dumps(json.loads(content)["cells"], sort_keys=True).encode()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass  # no notebook: every byte counts
     return hashlib.sha256(content).hexdigest()
 
 
@@ -72,7 +77,7 @@ def lay(lesson: Path, work: Path, laid: list[str]) -> str | None:
     known, message = new in laid, None
     if not os.path.lexists(mine):
         put(mine, content)
-    elif not mine.is_symlink() and mine.is_file() and mine.read_bytes() == content:
+    elif not mine.is_symlink() and mine.is_file() and digest(mine.read_bytes()) == new:
         pass
     elif untouched(mine, laid):
         put(mine, content)
