@@ -7,6 +7,7 @@ A learner's copy is never overwritten. What the course laid is known by a hash o
 Anything odd (a link, a folder, a file that cannot be read or is write-protected) is left as it is, and said.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,10 +24,8 @@ NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false",
 
 def digest(content: bytes) -> str:
     """Hash a notebook's cells, outputs included: JupyterLab changes the rest when a notebook is merely opened."""
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # no notebook: every byte counts
         content = json.dumps(json.loads(content)["cells"], sort_keys=True).encode()
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass  # no notebook: every byte counts
     return hashlib.sha256(content).hexdigest()
 
 
