@@ -7,7 +7,7 @@ with what is in memory, says so once, and writes it all as soon as it can. A fil
 aside, never overwritten.
 
     progress                        in a cell: the panel, with Export, Restore and Reset
-    progress.export("mine.json")    a copy, for another machine (a Binder session forgets everything)
+    progress.export("mine.json")    a copy, for another machine (Binder forgets everything)
     progress.restore("mine.json")   merged with what is here: the best of both
     progress.reset("forget")        start anew; the old file is kept beside as progress.before-reset.json
 """
