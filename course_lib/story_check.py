@@ -81,13 +81,12 @@ def _forms_of_others(hero: str) -> tuple[str, ...]:
 def _meaning(outline: Outline, words: list[str]) -> tuple[bool, str]:
     """Return whether the story tells of the right meaning of the right thing, and why."""
     asked = f"{outline.thing} ({THINGS[outline.thing][outline.side][0]})"
-    told = [(len(marks & set(words)) / len(marks), meaning) for meaning, marks in _marks().items()]
-    share, (thing, side) = max(told)
-    if share < 0.5:
+    told = [meaning for meaning, marks in _marks().items() if len(marks & set(words)) >= len(marks) / 2]
+    if not told:
         return False, f"{asked} is asked for, the story does not tell what it is"
-    found = f"{thing} ({THINGS[thing][side][0]})"
-    if (thing, side) == (outline.thing, outline.side):
-        return True, found
+    if told == [(outline.thing, outline.side)]:
+        return True, asked
+    found = " and of a ".join(f"{thing} ({THINGS[thing][side][0]})" for thing, side in told)
     return False, f"{asked} is asked for, the story tells of a {found}"
 
 

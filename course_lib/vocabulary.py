@@ -220,4 +220,7 @@ class Vocabulary:
         words = content.get("words")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f"path {str(path)!r} is a damaged vocabulary: its words are no list of words")
-        return cls(words, sentinels=content.get("sentinels"))
+        try:
+            return cls(words, sentinels=content.get("sentinels"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"path {str(path)!r} is a damaged vocabulary: {error}") from None
