@@ -204,7 +204,7 @@ class _Call:
     """One call of the model with a cache: n new tokens for each example, of which counts[b] are real.
 
     mask        (B, 1, n, S): whom each new row sees among the S rows that are held then.
-    positions   (B, n): the rows where the new tokens stand, unless the caller gave others.
+    positions   (B, n): the rows where the new tokens stand, unless the caller gave others; 0 for padding.
     """
 
     def __init__(
@@ -214,9 +214,10 @@ class _Call:
         device, new = tokens.device, torch.arange(tokens.shape[1], device=tokens.device)
         held = torch.tensor(cache.lengths, device=device)[:, None]
         row = held + new  # (B, n)
-        self.example, self.new = (new < torch.tensor(counts, device=device)[:, None]).nonzero(as_tuple=True)
+        real = new < torch.tensor(counts, device=device)[:, None]
+        self.example, self.new = real.nonzero(as_tuple=True)
         self.row = row[self.example, self.new]
-        self.positions = row if positions is None else positions.expand_as(row)
+        self.positions = row.where(real, 0) if positions is None else positions.expand_as(row)
         self.total = max((n + count for n, count in zip(cache.lengths, counts, strict=True)), default=0)
         key = torch.arange(self.total, device=device)
         prefix = torch.tensor(prefix_lens, device=device)[:, None, None]
@@ -234,12 +235,12 @@ class _Call:
         """Count the new rows as held; x (B, n, dim) is what the model answered to them."""
         cache, last = self.cache, torch.tensor(self.counts, device=x.device) - 1
         some = (last >= 0).nonzero()[:, 0]
-        cache.last[some] = x[some, last[some]].to(cache.last.dtype)
+        cache.last[some] = x.detach()[some, last[some]].to(cache.last.dtype)
         cache.lengths = [held + count for held, count in zip(cache.lengths, self.counts, strict=True)]
         cache.prefix_lens = self.prefix_lens
 
     def _keep(self, store: Tensor, new: Tensor) -> None:
-        store[self.example, self.row] = new[self.example, self.new].to(store.dtype)  # rows of real tokens only
+        store[self.example, self.row] = new.detach()[self.example, self.new].to(store.dtype)  # rows of real tokens only
 
 
 class _Layer:

@@ -95,11 +95,12 @@ def read_prompt(prompt, *, lengths=None, prefix_len=None, device=None) -> tuple[
 
 @contextmanager
 def evaluating(model: nn.Module):
-    """Turn dropout off for a while, and leave every part of the model in the mode it was in."""
+    """Take no gradients and turn dropout off for a while; leave every part of the model in the mode it was in."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
         for part, mode in modes:
             part.training = mode

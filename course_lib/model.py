@@ -142,7 +142,8 @@ class PrefixLM(nn.Module):
         if targets is not None and cache is not None:
             raise ValueError("targets and cache exclude each other: what a cache keeps is not differentiable")
         seen = Visibility(prefix_len, lengths, document_lens)
-        logits = self.logits(self.hidden(tokens, seen, positions=positions, cache=cache))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
+            logits = self.logits(self.hidden(tokens, seen, positions=positions, cache=cache))
         if targets is None:
             return logits, None
         if loss_mask is None:
@@ -152,15 +153,14 @@ class PrefixLM(nn.Module):
     def hidden(self, tokens: Tensor, seen: Visibility, *, positions=None, cache: KVCache | None = None) -> Tensor:
         """Return what the last layer says of each token, normed, (B, T, dim)."""
         self._check(tokens, seen, positions)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
-            call = None if cache is None else cache.begin(tokens, seen, positions)
-            mask, positions = self._placed(tokens, seen, positions) if call is None else (call.mask, call.positions)
-            x = self.embed(tokens, positions)
-            for i, block in enumerate(self.blocks):
-                x = block(x, mask, positions=positions, cache=None if call is None else call.layer(i, x))
-            x = self.norm(x)
-            if call is not None:
-                call.finish(x)
+        call = None if cache is None else cache.begin(tokens, seen, positions)
+        mask, positions = self._placed(tokens, seen, positions) if call is None else (call.mask, call.positions)
+        x = self.embed(tokens, positions)
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, positions=positions, cache=None if call is None else call.layer(i, x))
+        x = self.norm(x)
+        if call is not None:
+            call.finish(x)
         return x
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -174,7 +174,6 @@ class PrefixLM(nn.Module):
         """Return the logits of the next token, (..., vocab_size), for x (..., dim) of `hidden`."""
         return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
 
-    @torch.no_grad()
     def attention_weights(self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None):
         """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures."""
         seen, weights = Visibility(prefix_len, lengths, document_lens), []
