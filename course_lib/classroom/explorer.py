@@ -156,7 +156,7 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
         c, P, T = self.costs, self.prefix_len, len(self.tokens)
         boundary = f"P = {P} of T = {T}" if self.kind in ("prefix", "encoder-decoder", "custom") else f"T = {T}"
         share = f"{c.allowed} of {c.total} pairs allowed ({percent(c.allowed, c.total)} %)"
-        title = f"{_TITLES[self.kind]}, {boundary}: {share}"
+        title = f"{_TITLES[self.kind]}, {boundary}\n{share}"
         figure = pictures.draw_mask(self.mask, tokens=self.tokens, prefix_len=P, kind=self.kind, title=title)
         return {"image/png": pictures.png(figure)}
 

@@ -58,7 +58,7 @@ def draw_mask(mask, *, tokens=None, prefix_len=None, kind="prefix", title=None, 
         ax.text(0.5, 0.5, "no tokens", ha="center", va="center", color=LIGHT["muted"])
     added = np.argwhere(roles["added"])
     if len(added) and T <= 64:
-        ax.plot(added[:, 1] + 0.5, added[:, 0] + 0.5, ".", color=LIGHT["paper"], ms=max(1.5, 60 / (T + 8)), zorder=4)
+        ax.plot(added[:, 1] + 0.5, added[:, 0] + 0.5, ".", color=LIGHT["paper"], ms=max(2, 110 / (T + 8)), zorder=4)
     if T <= 64:
         for line in range(1, T):
             ax.plot([0, T, np.nan, line, line], [line, line, np.nan, 0, T], color=LIGHT["paper"], lw=0.8, zorder=3)

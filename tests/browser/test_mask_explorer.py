@@ -195,6 +195,9 @@ def test_the_sentences_about_a_mask_of_your_own_are_those_of_python(pure):
         for T in (0, 1, 2, 5, 11)
         for density in (0, 0.1, 0.5, 0.9, 1)
     ]
+    explorers += [
+        MaskExplorer(mask=[[(i + j) % 3 < 2 for j in range(16)] for i in range(16)], selected=i) for i in range(16)
+    ]
     explorers += [MaskExplorer(mask=masks.prefix_mask(P, 6), prefix_len=2, selected=5) for P in range(7)]
     assert in_browser(pure, [state_of(one) for one in explorers]) == [one.describe() for one in explorers]
 
@@ -699,8 +702,11 @@ def test_the_live_region_speaks_once_after_a_burst_and_only_what_is_new(show, ex
         }"""
     )
     divider(page).evaluate(
-        """(divider) => {
-          for (let i = 0; i < 4; i++) divider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+        """async (divider) => {
+          for (let i = 0; i < 4; i++) {
+            divider.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+            await new Promise((done) => setTimeout(done, 50));  // each is drawn
+          }
         }"""
     )
     page.wait_for_function("() => window.spoken.length > 0")
