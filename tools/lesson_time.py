@@ -24,8 +24,8 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
     """Estimate how long a lesson takes: `minutes`, and `extra_minutes` for what it calls optional.
 
     The rule for `minutes`: words of prose / 200, plus the minutes marked on each exercise that the lesson asks for,
-    plus 1 for each quiz question, plus 0.5 for each prediction, plus the time that all cells took to run when the
-    notebook was built, in minutes rounded up. The sum is rounded up to the next 5.
+    plus 0.5 for each quiz question and for each prediction, plus the time that all cells took to run when the notebook
+    was built, in whole minutes. The sum is rounded up to the next 5.
     `extra_minutes` is the sum of what is marked on the exercises that are extra.
     """
     from course_lib.classroom.banks import load_banks
@@ -39,7 +39,8 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
         raise ValueError(f"there is no deck or question {', '.join(sorted(missing))}")
     predictions = len(set(re.findall(r"\bpredict\(\s*[\"']([^\"']+)[\"']", code)))
     exact = count_words(notebook.cells) / 200 + sum(one.minutes for one in exercises if not one.extra)
-    exact += sum(len(banks.decks.get(name, [name])) for name in asked) + 0.5 * predictions + run_minutes
+    questions = sum(len(banks.decks.get(name, [name])) for name in asked)
+    exact += 0.5 * (questions + predictions) + run_minutes
     return {
         "minutes": 5 * math.ceil(exact / 5),
         "extra_minutes": sum(one.minutes for one in exercises if one.extra),
@@ -60,7 +61,7 @@ def fill_placeholders(notebook, run_minutes: int) -> None:
 
 
 def run_minutes_of(seconds: float, before: int | None) -> int:
-    """Round up to minutes. An earlier number that nearly fits stays, lest a noisy machine change the text."""
-    if before is not None and (before - 1.5) * 60 < seconds <= (before + 0.25) * 60:
+    """Round to minutes. An earlier number that nearly fits stays, lest a noisy machine change the text."""
+    if before is not None and abs(seconds - 60 * before) <= 45:
         return before
-    return max(1, math.ceil(seconds / 60))
+    return round(seconds / 60)
