@@ -98,7 +98,10 @@ def text_windows(ids, window_len: int) -> Tensor:
 
 
 def text_batch(ids, batch_size: int, window_len: int, seed: int, *, step: int = 0) -> Tensor:
-    """Return the batch of this seed and step: windows from anywhere in the text, int64 (batch_size, window_len)."""
+    """Return the batch of this seed and step: windows from anywhere in the text, int64 (batch_size, window_len).
+
+    ids: at least window_len of them; give a tensor in a training loop, for a list is checked and copied at every call.
+    """
     ids, window_len = _text(ids, window_len)
     rng = random.Random(_mixed(seed, step))
     last = len(ids) - window_len

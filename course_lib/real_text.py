@@ -13,7 +13,7 @@ from .vocabulary import split_words
 
 @functools.cache
 def python_docs(split: str = "train") -> str:
-    """Return the documentation that every Python carries, `pydoc_data.topics`: a text of about 350 kB.
+    """Return the documentation that every Python carries, `pydoc_data.topics`, about 370 kB in both parts.
 
     split: "train", or "held_out", a tenth of the topics, chosen by name. Many topics quote others in whole; so each
     paragraph is kept once, and none of the held-out ones is in the training part. Lines that only underline a title

@@ -284,6 +284,12 @@ def test_the_three_denoisers_of_ul2():
             assert told(got) == row(got)[got.prefix_len :]
 
 
+def test_the_mode_token_is_prefix_besides_the_split():
+    generator = seeded(7)
+    drawn = [ul2(text(4), WORDS, mode="S", generator=generator).prefix_len for _ in range(300)]
+    assert set(drawn) == {2, 3, 4}  # the mode token, and one to three of the four tokens
+
+
 def test_ul2_mixes_its_modes_and_both_extremes():
     generator = seeded(4)
     got = [ul2(text(100), WORDS, generator=generator) for _ in range(800)]
