@@ -158,16 +158,13 @@ class KVCache:
         k, v = self.keys[0][b, :, :longest], self.values[0][b, :, :longest]  # layer 1 keeps its own
         fresh, inputs = {}, None
 
-        if len(blocks) > 1:  # layer 2 has new inputs in the first rows of each example, `some` of them; at most `most`
-            some = torch.tensor([rows[1] for rows in stale], device=device)
+        if len(blocks) > 1:  # layer 2 has new inputs in each example's first rows
             most = max(rows[1] for rows in stale)
             new = blocks[0](x[:, :most], mask[:, :, :most], positions=positions[:, :most], cache=(k, v))
-            is_stale = torch.arange(most, device=device)[:, None] < some[:, None, None]  # (examples, most, 1)
-            x = inputs = self.inputs[b, :longest]
-            x[:, :most] = torch.where(is_stale, new, x[:, :most])
+            x = inputs = self.inputs[b, :longest]  # a copy, as are k and v
             k, v = self.keys[1][b, :, :longest], self.values[1][b, :, :longest]
-            for kept, new in zip((k, v), blocks[1].keys_values(x[:, :most], positions[:, :most]), strict=True):
-                kept[:, :, :most] = torch.where(is_stale[:, None], new, kept[:, :, :most])
+            x[:, :most] = new
+            k[:, :, :most], v[:, :, :most] = blocks[1].keys_values(new, positions[:, :most])
             fresh[1] = k, v
         for i in range(2, len(blocks)):  # from layer 3 on every row is stale
             x = blocks[i - 1](x, mask, positions=positions, cache=(k, v))

@@ -206,9 +206,9 @@ def train(model, steps, rate=0.01):
 def test_it_overfits_a_batch(variant):
     torch.manual_seed(0)
     model = PrefixLM(dataclasses.replace(SMALL, **VARIANTS[variant]))
-    losses = train(model, 60, rate=0.02)
+    losses = train(model, 80)
     assert losses[0] == pytest.approx(math.log(VOCAB), abs=0.15)  # at first it knows nothing
-    assert losses[-1] < 0.1
+    assert losses[-1] < 0.05
     text = some_tokens(4, 10, seed=5)
     for b, prefix in enumerate([0, 2, 5, 9]):  # and writes what it was shown
         begin = max(prefix, 1)
