@@ -23,14 +23,15 @@ def module_source(name: str) -> str:
 
 
 def stylesheet(name: str) -> str:
-    """Join the palette, the shared styles and `static/NAME.css`, if there is one."""
+    """Join the palette, the shared styles, those that `static/NAME.css` names in its first line, and that file.
+
+    That line reads `/* needs: ONE.css TWO.css */`. A widget without a style sheet has the shared styles alone.
+    """
     own = STATIC / f"{name}.css"
-    parts = [
-        css_variables(),
-        (STATIC / "common.css").read_text("utf-8"),
-        own.read_text("utf-8") if own.exists() else "",
-    ]
-    return "\n".join(parts)
+    text = own.read_text("utf-8") if own.exists() else ""
+    first = text.partition("\n")[0]
+    needed = first.removeprefix("/* needs:").removesuffix("*/").split() if first.startswith("/* needs:") else []
+    return "\n".join([css_variables(), *((STATIC / part).read_text("utf-8") for part in ("common.css", *needed)), text])
 
 
 class CourseWidget(anywidget.AnyWidget):
