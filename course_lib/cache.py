@@ -62,8 +62,8 @@ class KVCache:
                   Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
                   two int64 more, however many layers there are. `nbytes` is all together.
 
-    A cache belongs to the weights that filled it, and is not differentiable. Memory is taken when it is made; a call
-    that fails or is interrupted leaves it as it was.
+    A cache belongs to the weights that filled it, and is not differentiable. Memory is taken when it is made. A call
+    that fails, or is interrupted while it computes, leaves it as it was.
     """
 
     def __init__(self, model: "PrefixLM", batch_size: int, *, capacity: int | None = None):

@@ -60,8 +60,8 @@ def next_token_probs(
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1)
-    logits = (logits - logits.amax(1, keepdim=True)) / temperature  # the largest is 0: no temperature can overflow it
-    probs, ids = logits.softmax(1).sort(dim=1, descending=True, stable=True)
+    below = logits - logits.amax(1, keepdim=True)  # the largest is 0, and stays so however small the temperature is
+    probs, ids = (below / temperature).masked_fill(below == 0, 0).softmax(1).sort(dim=1, descending=True, stable=True)
     if top_k is not None:
         probs[:, top_k:] = 0
         probs = probs / probs.sum(1, keepdim=True)

@@ -174,7 +174,9 @@ class PrefixLM(nn.Module):
         """Return the logits of the next token, (..., vocab_size), for x (..., dim) of `hidden`."""
         return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
 
-    def attention_weights(self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None):
+    def attention_weights(
+        self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None
+    ) -> list:
         """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures."""
         seen, weights = Visibility(prefix_len, lengths, document_lens), []
         self._check(tokens, seen, positions)

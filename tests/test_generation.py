@@ -58,7 +58,7 @@ def test_ties_keep_exactly_k_and_zero_takes_the_first():
     assert next_token_probs(torch.tensor([[1.0, 4.0, 4.0]]), temperature=0).tolist() == [[0, 1, 0]]
 
 
-@pytest.mark.parametrize("temperature", [1e-30, 1e30])
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 1e30, 1e308])
 def test_no_temperature_overflows(temperature):
     probs = next_token_probs(torch.tensor([[-60.0, 80.0, 0.0]]), temperature=temperature)
     wanted = [0, 1, 0] if temperature < 1 else [1 / 3] * 3
