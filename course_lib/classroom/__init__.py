@@ -3,6 +3,8 @@
 # Several of these bear their module's name. They are imported here at once, after their modules, so that
 # `from course_lib.classroom import progress` is always the object and never the module.
 from . import lesson_pictures
+from .attention_explorer import AttentionExplorer
+from .cache_explorer import CacheExplorer
 from .course_map import course_map
 from .exercises import check
 from .explorer import MaskExplorer
@@ -12,6 +14,8 @@ from .quiz import quiz
 from .show import show, show_source
 
 __all__ = [
+    "AttentionExplorer",
+    "CacheExplorer",
     "MaskExplorer",
     "check",
     "course_map",

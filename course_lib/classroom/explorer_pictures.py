@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
 from ..masks import prefix_mask
-from . import attention_words
+from . import attention_words, cache_words
 from .palette import LIGHT
 from .pictures import draw_mask
 from .text import show
@@ -58,4 +59,65 @@ def draw_attention(explorer) -> Figure:
         axis.set_title(title, fontsize=10, loc="left", color=LIGHT["ink"], parse_math=False)
         axis.tick_params(length=0, labelsize=9)
         axis.spines[:].set_visible(False)
+    return figure
+
+
+_CELLS = {  # colour, hatch and words of a cell
+    "empty": ("paper", "", "still empty"),
+    "kept": ("prefix-soft", "", "kept"),
+    "written": ("added", "", "written in this step"),
+    "stale": ("paper", "xxxx", "stale"),
+}
+
+
+def cell_states(state) -> list[list[str]]:
+    """Return what each row of keys and values is, layer by layer: empty, kept, written (by the last step), or stale."""
+    rows, stale, done = cache_words.written(state), state.stale, cache_words.action(state)
+    found = []
+    for layer in range(state.layers):
+        new = range(state.held - 1, state.held) if done == "decode" else range(rows[layer])
+        found.append(
+            [
+                "empty" if i >= state.held
+                else "stale" if i in stale[layer]
+                else "written" if i in new
+                else "kept"
+                for i in range(len(state.tokens))
+            ]
+        )  # fmt: skip
+    return found
+
+
+def draw_cache(state) -> Figure:
+    """Draw a cache explorer's state: tokens are rows, layers are columns, each cell a row of keys and values."""
+    T, layers, P = len(state.tokens), state.layers, state.prefix_len
+    figure = _figure(2.6 + 1.5 * layers, 1.6 + 0.3 * T)
+    axis = figure.add_subplot()
+    axis.set(xlim=(-1.6, 1.5 * layers), ylim=(T + 0.1, -0.9))
+    axis.axis("off")
+    for layer, column in enumerate(cell_states(state)):
+        x = 1.5 * layer
+        axis.text(x + 0.5, -0.45, f"layer {layer + 1}", ha="center", fontsize=10, color=LIGHT["muted"])
+        for i, kind in enumerate(column):
+            colour, hatch, _ = _CELLS[kind]
+            edge = {"stale": "bad", "empty": "line"}.get(kind, "prefix" if kind == "kept" else "added")
+            axis.add_patch(Rectangle((x, i + 0.08), 1, 0.84, fc=LIGHT[colour], ec=LIGHT[edge], hatch=hatch, lw=1,
+                                     ls=":" if kind == "empty" else "-"))  # fmt: skip
+    if state.held:
+        reader, reads = state.reads_from, max(state.reads_from + 1, P)
+        for layer in range(layers):
+            for j in range(reads):
+                axis.plot([1.5 * layer + 1, 1.5 * layer + 1.3], [j + 0.5, reader + 0.5], color=LIGHT["muted"], lw=0.7)
+            end = 1.5 * layer + (1.5 if layer < layers - 1 else 1.48)
+            arrow = {"arrowstyle": "-|>", "color": LIGHT["ink"], "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+            axis.annotate("", (end, reader + 0.5), (1.5 * layer + 1.3, reader + 0.5), arrowprops=arrow)
+    for i, token in enumerate(state.tokens):
+        axis.text(-0.15, i + 0.5, _short(token), ha="right", va="center", fontsize=10, parse_math=False,
+                  color=LIGHT["prefix" if i < P else "target"], alpha=1 if i < state.held else 0.55)  # fmt: skip
+    axis.plot([-1.5, 1.5 * layers], [P, P], color=LIGHT["ink"], lw=1.4, ls=(0, (4, 2)))
+    axis.text(-1.55, P - 0.1, f"P = {P}", fontsize=9, va="bottom", color=LIGHT["ink"])
+    legend = [Patch(fc=LIGHT[c], ec=LIGHT["bad" if k == "stale" else "muted"], hatch=hatch, label=words)
+              for k, (c, hatch, words) in _CELLS.items()]  # fmt: skip
+    figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(cache_words.done_words(state).partition(":")[0].rstrip("."), fontsize=10, color=LIGHT["ink"])
     return figure
