@@ -113,7 +113,9 @@ class Classroom:
 
     def write_notebook(self, cells, name: str) -> Path:
         """Write code cells (or nbformat cells, for text) as `root/NAME.ipynb`."""
-        made = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+        made = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell.copy() for cell in cells]
+        for place, cell in enumerate(made):
+            cell.id = f"cell-{place}"  # the same cell may be given twice
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         path = self.root / f"{name}.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": kernel}), path)
