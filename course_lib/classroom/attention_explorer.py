@@ -196,11 +196,12 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
         if not isinstance(content, dict) or content.get("type") != "compute":
             return
         request, text, prefix_len = (content.get(name) for name in ("request", "text", "prefix_len"))
+        text = text if isinstance(text, str) else None
         if not isinstance(prefix_len, int) or not 0 <= prefix_len <= len(self._ids):
             prefix_len = self.prefix_len  # another view has changed the text in the meantime
         problem, ids, moved_from = "", self._ids, None
         try:
-            if isinstance(text, str):
+            if text is not None:
                 ids = self._edited(text)
                 after = follow_edit(self._ids, prefix_len, ids)
                 prefix_len, moved_from = after, None if after == prefix_len else prefix_len

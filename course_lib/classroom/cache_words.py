@@ -80,7 +80,7 @@ def done_words(state) -> str:
     if done == "empty":
         return (
             f"The cache of {plural(layers, 'layer')} is empty; {plural(state.prompt_len, 'prompt token')} will be "
-            f"read, the first {P} of them as prefix."
+            f"read with P = {P}."
         )
     if done == "prefill":
         return (

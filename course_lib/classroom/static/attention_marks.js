@@ -58,8 +58,8 @@ function makeWeightArcs(strip) {
 function barList(kind, count, title) {
   const heading = h("p", { class: "ax-bars-head" }, title);
   const rows = Array.from({ length: count }, () => {
-    const word = h("span", { class: "ax-word" }), fillOf = h("span", { class: "ax-fill" }), value = h("span", { class: "ax-value" }); // prettier-ignore
-    return { word, fillOf, value, row: h("li", { class: "ax-bar" }, word, h("span", { class: "ax-track", "aria-hidden": "true" }, fillOf), value) };
+    const word = h("span", { class: "ax-word" }), fillOf = h("span", { class: "ax-fill" }), value = h("span", { class: "ax-value" }), mark = h("span", { class: "ax-mark" }); // prettier-ignore
+    return { word, fillOf, value, mark, row: h("li", { class: "ax-bar" }, word, h("span", { class: "ax-track", "aria-hidden": "true" }, fillOf), value, " ", mark) };
   });
   const list = h("ol", { class: "ax-list" }, rows.map(({ row }) => row));
   const box = h("div", { class: `ax-bars ax-${kind}` }, heading, list);
@@ -68,13 +68,14 @@ function barList(kind, count, title) {
     /** `bars` = [{ word, share, text, mark }]; a marked one is the word that the text goes on with. */
     show(title, bars) {
       say(heading, title);
-      rows.forEach(({ row, word, fillOf, value }, n) => {
+      rows.forEach(({ row, word, fillOf, value, mark }, n) => {
         const bar = bars[n];
         row.classList.toggle("is-unused", !bar);
         row.classList.toggle("is-marked", Boolean(bar?.mark));
+        say(mark, bar?.mark ?? "");
         say(word, bar ? cropToken(bar.word, 16) : "");
         word.title = bar && bar.word.length > 16 ? cropToken(bar.word, 200) : "";
-        say(value, bar ? `${bar.text}${bar.mark ? ` ${bar.mark}` : ""}` : "");
+        say(value, bar?.text ?? "");
         fillOf.style.transform = `scaleX(${bar ? bar.share : 0})`;
       });
     },

@@ -118,7 +118,7 @@ function render({ model, el }) {
     work.show([[used], [everything]], Math.max(everything, 1), [String(used), String(everything)], everything > used ? `${everything - used} saved` : "nothing saved yet");
     drawStale(now, n);
     const [once, again] = chatRows(now.turns, now.promptLen, now.tokens.length - now.promptLen, now.layers);
-    chat.show([[once], [once, again]], once + again, [String(once), `${once} + ${again}`], `${again} rows are written again, for the prefix grows`);
+    chat.show([[once], [once, again]], once + again, [String(once), `${once} + ${again}`], again ? `${plural(again, "row")} written again, for the prefix grows` : "no row is written again");
     if (turns.value !== String(now.turns)) turns.value = now.turns;
     sayIn(turnsValue, String(now.turns));
     const parts = cacheSentences(now);

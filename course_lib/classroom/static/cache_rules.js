@@ -108,7 +108,7 @@ function doneWords(state) {
   const { tokens, promptLen, prefixLen: P, layers } = state;
   const n = heldTokens(state), done = cacheAction(state); // prettier-ignore
   if (done === "empty")
-    return `The cache of ${plural(layers, "layer")} is empty; ${plural(promptLen, "prompt token")} will be read, the first ${P} of them as prefix.`;
+    return `The cache of ${plural(layers, "layer")} is empty; ${plural(promptLen, "prompt token")} will be read with P = ${P}.`;
   if (done === "prefill")
     return `Prefill with P = ${P}: ${plural(n, "prompt token")} went through ${plural(layers, "layer")} together and wrote ${plural(n * layers, "row")} of keys and values.`;
   if (done === "decode")
