@@ -297,7 +297,7 @@ def test_the_summary_counts_banks_and_exercises(mine):
     for lesson in lessons.values():
         assert sum(each["all"] for each in lesson["objectives"]) == lesson["questions"] + lesson["exercises"]
         assert sum(each["done"] for each in lesson["objectives"]) == lesson["right"] + lesson["done"]
-    assert "The prefix mask: 1 of" in repr(mine)
+    assert "The prefix mask: questions right 1 of" in repr(mine)
     assert words([]) == "Your progress: there is nothing to answer yet."
 
 

@@ -44,8 +44,8 @@ def words(lessons: list[dict]) -> str:
         return "Your progress: there is nothing to answer yet."
     parts = []
     for lesson in lessons:
-        counts = [f"{lesson['right']} of {lesson['questions']} questions right"] if lesson["questions"] else []
-        counts += [f"{lesson['done']} of {lesson['exercises']} exercises done"] if lesson["exercises"] else []
+        counts = [f"questions right {lesson['right']} of {lesson['questions']}"] if lesson["questions"] else []
+        counts += [f"exercises done {lesson['done']} of {lesson['exercises']}"] if lesson["exercises"] else []
         parts.append(f"{lesson['title']}: {', '.join(counts)}.")
     return "Your progress. " + " ".join(parts)
 
@@ -73,11 +73,11 @@ class ProgressPanel(CourseWidget, source="progress"):
 
     def fallback(self) -> dict[str, str | bytes]:
         rows = "".join(
-            f"<tr><td>{html.escape(lesson['title'])}</td><td>{lesson['questions']} questions</td>"
-            f"<td>{lesson['exercises']} exercises</td></tr>"
+            f"<tr><td>{html.escape(lesson['title'])}</td><td>{lesson['questions']}</td><td>{lesson['exercises']}</td></tr>"
             for lesson in self.lessons
         )
-        return {"text/html": f"<p>Run this notebook to see your progress. There are:</p><table>{rows}</table>"}
+        head = "<tr><th>lesson</th><th>questions</th><th>exercises</th></tr>"
+        return {"text/html": f"<p>Run this notebook to see your progress. There are:</p><table>{head}{rows}</table>"}
 
     def _receive(self, _, content, buffers) -> None:
         if not isinstance(content, dict):
