@@ -1,0 +1,164 @@
+"""Does the prefix mask help? Training runs that differ in one thing at a time, and measures that treat them alike.
+
+The arms, each from the same initial weights, on the same batches, for the same steps:
+
+    causal, loss everywhere       prefix_len 0; every token teaches
+    causal, loss on targets       prefix_len 0; the targets teach
+    prefix, loss on targets       prefix_len P; the targets teach
+
+So from each arm to the next, one thing changes: first where the loss lies, then who sees whom. All are measured on the
+targets of the same held-out texts, each under the mask that it was trained with.
+"""
+
+import functools
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from ._check import whole_number
+from .data import (
+    encode_story,
+    follows,
+    python_docs,
+    story_batch,
+    story_vocabulary,
+    storyteller,
+    text_batch,
+    text_windows,
+)
+from .model import Config, PrefixLM
+from .objectives import Example, prefix_lm_batch
+from .training import Run, target_loss
+from .vocabulary import Vocabulary
+
+ARMS = ("causal, loss everywhere", "causal, loss on targets", "prefix, loss on targets")
+STORYTELLER = {"dim": 128, "layers": 2, "heads": 4, "batch_size": 16, "steps": 300, "learning_rate": 3e-3}
+DOCS = {"dim": 128, "layers": 2, "heads": 4, "batch_size": 8, "steps": 300, "learning_rate": 3e-3}
+DOCS |= {"window_len": 64, "words": 1000}
+FIXED_PREFIX = DOCS["window_len"] // 2
+HELD_OUT = 64  # texts that every arm is measured on
+
+
+def as_arm(example: Example, arm: str) -> Example:
+    """Return a batch of prefix LM examples as an arm reads it: the same tokens, with the arm's mask and the arm's loss.
+
+    ValueError for an arm that there is not.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {arm!r}")
+    if arm == ARMS[2]:
+        return example
+    example = example._replace(prefix_len=torch.zeros_like(example.prefix_len))
+    if arm == ARMS[1]:
+        return example
+    rows = torch.arange(example.inputs.shape[1])
+    return example._replace(loss_mask=rows < example.lengths[:, None])
+
+
+def storyteller_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
+    """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
+
+    seed: of the initial weights and of the batches, which are the same for every arm. Evaluated are the "target loss"
+    on held-out stories, in nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the
+    stories that the model writes, greedily, from held-out outlines.
+    """
+    vocabulary = story_vocabulary()
+
+    def batch(split: str, size: int, batch_seed: int, step: int) -> Example:
+        stories = story_batch(vocabulary, size, batch_seed, step=step, split=split)
+        return prefix_lm_batch(stories.tokens, stories.prefix_len, lengths=stories.lengths)
+
+    held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
+    return _run(
+        seed,
+        arm,
+        STORYTELLER,
+        steps,
+        len(vocabulary),
+        lambda step: batch("train", STORYTELLER["batch_size"], seed, step),
+        lambda model: {"target loss": target_loss(model, held_out), "cards kept": _cards_kept(model, vocabulary, arm)},
+        "stories",
+    )
+
+
+def python_docs_run(seed: int, arm: str, *, prefix: str | int = "uniform", steps: int | None = None) -> Run:
+    """Return a run, not begun, that trains a model on windows of the Python documentation.
+
+    prefix: "uniform" draws P from 1..L - 1 for each window, as T5 does; an int is the P of all. The seed is as in
+    `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the same for every arm.
+    """
+    if prefix != "uniform":
+        prefix = whole_number("prefix", prefix, high=DOCS["window_len"] - 1)
+    vocabulary, ids = docs_ids("train")
+
+    def batch(step: int) -> Example:
+        windows = text_batch(ids, DOCS["batch_size"], DOCS["window_len"], seed, step=step)
+        drawn = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        return prefix_lm_batch(windows, None if prefix == "uniform" else prefix, generator=drawn)
+
+    held_out = _measured(prefix_lm_batch(docs_windows("held_out"), generator=torch.Generator().manual_seed(0)), arm)
+    return _run(
+        seed,
+        arm,
+        DOCS,
+        steps,
+        len(vocabulary),
+        batch,
+        lambda model: {"target loss": target_loss(model, held_out)},
+        f"Python documentation, prefix {prefix}",
+    )
+
+
+@functools.cache
+def docs_ids(split: str) -> tuple[Vocabulary, Tensor]:
+    """Return the vocabulary of the documentation's commonest words, and a split as ids; UNK is any other word."""
+    text = python_docs("train")
+    vocabulary = Vocabulary.from_texts([text], max_words=DOCS["words"])
+    ids = vocabulary.encode(text if split == "train" else python_docs(split), unknown="unk")
+    return vocabulary, torch.tensor(ids)
+
+
+def docs_windows(split: str) -> Tensor:
+    """Return HELD_OUT windows spread evenly over a split, int64 (HELD_OUT, window_len)."""
+    windows = text_windows(docs_ids(split)[1], DOCS["window_len"])
+    return windows[torch.linspace(0, len(windows) - 1, min(HELD_OUT, len(windows))).long()]
+
+
+def _measured(example: Example, arm: str) -> Example:
+    """Return the examples that an arm is measured on: its own mask, and the loss on targets, whatever it trains on."""
+    return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
+
+
+def _run(seed, arm, sizes, steps, vocab_size, batch_of, evaluate, what) -> Run:
+    seed = whole_number("seed", seed)
+    if arm not in ARMS:
+        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {arm!r}")
+    config = Config(vocab_size=vocab_size, **{name: sizes[name] for name in ("dim", "layers", "heads")})
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = PrefixLM(config)
+    return Run(
+        model,
+        lambda step: as_arm(batch_of(step), arm),
+        steps=sizes["steps"] if steps is None else steps,
+        learning_rate=sizes["learning_rate"],
+        seed=seed,
+        evaluate=evaluate,
+        objective=f"{what}: {arm}",
+    )
+
+
+def _cards_kept(model: PrefixLM, vocabulary: Vocabulary, arm: str) -> float:
+    """Return the mean share of cards that the model's own stories keep, over held-out outlines."""
+    outlines = [outline for outline, _ in islice(storyteller(5, "held_out"), HELD_OUT // 2)]
+    prompts = [encode_story(vocabulary, outline)[0] for outline in outlines]
+    lengths = [len(prompt) for prompt in prompts]
+    tokens = torch.full((len(prompts), max(lengths)), vocabulary.PAD)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = torch.tensor(prompt)
+    prefix_len = None if arm == ARMS[2] else 0
+    room = {"temperature": 0, "stop_id": vocabulary.EOS, "lengths": lengths, "prefix_len": prefix_len}
+    written = torch.stack([step.ids for step in model.generate(tokens, 90, **room)], 1)
+    stories = [vocabulary.decode(row.tolist(), specials=False) for row in written]
+    return sum(follows(outline, story).score for outline, story in zip(outlines, stories, strict=True)) / len(outlines)

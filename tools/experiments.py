@@ -1,0 +1,98 @@
+"""Train every comparison that a lesson shows, over several seeds, and write what came of it to classroom/results/.
+
+    experiments.py                 all of them, on two threads
+    experiments.py prefix_lm --seeds 3
+
+A record holds config, seeds, values, machine, date and command. Lessons draw it; a test runs the first steps of one arm
+of each comparison again, and compares them with the record.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from course_lib import arms
+from course_lib.objectives import prefix_lm_batch
+from course_lib.training import target_loss
+from course_lib.training_record import machine, today
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "course_lib" / "classroom" / "results"
+FIRST = 20  # so many losses are kept as they are, for the test
+
+
+def prefix_lm(seeds: int) -> dict:
+    """Lesson 03: three arms on two texts, and P fixed against P drawn."""
+    runs, sweep = [], []
+    for data, make in (("stories", arms.storyteller_run), ("docs", arms.python_docs_run)):
+        for seed in range(seeds):
+            for arm in arms.ARMS:
+                run = make(seed=seed, arm=arm)
+                record = run.train()
+                measured = record.evaluations[-1]
+                runs.append(
+                    {
+                        "data": data,
+                        "arm": arm,
+                        "seed": seed,
+                        "loss": round(measured["target loss"], 4),
+                        **({"cards kept": round(measured["cards kept"], 4)} if "cards kept" in measured else {}),
+                        "tokens_read": sum(record.tokens_read),
+                        "tokens_taught": sum(record.tokens_taught),
+                        "seconds": round(record.seconds, 1),
+                        "first_losses": record.losses[:FIRST],
+                    }
+                )
+                print(runs[-1] | {"first_losses": "..."}, flush=True)
+    windows = arms.docs_windows("held_out")
+    lengths = [1, *range(8, arms.DOCS["window_len"], 8)]
+    for seed in range(seeds):
+        for trained, prefix in (("fixed", arms.FIXED_PREFIX), ("drawn", "uniform")):
+            run = arms.python_docs_run(seed=seed, arm=arms.ARMS[2], prefix=prefix)
+            run.train()
+            losses = [round(target_loss(run.model, prefix_lm_batch(windows, P)), 4) for P in lengths]
+            sweep.append({"trained": trained, "seed": seed, "prefix_lens": lengths, "losses": losses})
+            print(sweep[-1], flush=True)
+    return {
+        "config": {"stories": arms.STORYTELLER, "docs": arms.DOCS},
+        "window_len": arms.DOCS["window_len"],
+        "fixed_prefix": arms.FIXED_PREFIX,
+        "arms": runs,
+        "sweep": sweep,
+    }
+
+
+EXPERIMENTS = {"prefix_lm": prefix_lm}
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description="Train the comparisons that the lessons show, and record them.")
+    parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], help="which ones; all unless given")
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds, 0, 1, ...")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the records")
+    options = parser.parse_args(arguments)
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {options.seeds}")
+    torch.set_num_threads(min(2, os.cpu_count() or 1))  # the same bits need the same number of threads
+    for name in options.names or EXPERIMENTS:
+        result = {
+            "name": name,
+            "machine": machine(torch.device("cpu")),
+            "date": today(),
+            "command": "make experiments",
+            "seeds": options.seeds,
+            **EXPERIMENTS[name](options.seeds),
+        }
+        options.out.mkdir(exist_ok=True)
+        temporary = options.out / f"{name}.json.tmp"
+        temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        os.replace(temporary, options.out / f"{name}.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
