@@ -28,6 +28,14 @@ FIRST = 20  # so many losses are kept as they are, for the test
 def prefix_lm(seeds: int) -> dict:
     """Lesson 03: three arms on two texts, and P fixed against P drawn."""
     runs, sweep = [], []
+    lengths = [1, *range(8, arms.DOCS["window_len"], 8)]
+    windows = arms.docs_windows("held_out")
+
+    def at_every_prefix(trained: str, run) -> None:
+        losses = [round(target_loss(run.model, prefix_lm_batch(windows, P)), 4) for P in lengths]
+        sweep.append({"trained": trained, "seed": run.record.seed, "prefix_lens": lengths, "losses": losses})
+        print(sweep[-1], flush=True)
+
     for data, make in (("stories", arms.storyteller_run), ("docs", arms.python_docs_run)):
         for seed in range(seeds):
             for arm in arms.ARMS:
@@ -40,7 +48,7 @@ def prefix_lm(seeds: int) -> dict:
                         "arm": arm,
                         "seed": seed,
                         "loss": round(measured["target loss"], 4),
-                        **({"cards kept": round(measured["cards kept"], 4)} if "cards kept" in measured else {}),
+                        **({"cards_kept": round(measured["cards kept"], 4)} if "cards kept" in measured else {}),
                         "tokens_read": sum(record.tokens_read),
                         "tokens_taught": sum(record.tokens_taught),
                         "seconds": round(record.seconds, 1),
@@ -48,15 +56,12 @@ def prefix_lm(seeds: int) -> dict:
                     }
                 )
                 print(runs[-1] | {"first_losses": "..."}, flush=True)
-    windows = arms.docs_windows("held_out")
-    lengths = [1, *range(8, arms.DOCS["window_len"], 8)]
+                if data == "docs" and arm == arms.ARMS[2]:
+                    at_every_prefix("drawn", run)
     for seed in range(seeds):
-        for trained, prefix in (("fixed", arms.FIXED_PREFIX), ("drawn", "uniform")):
-            run = arms.python_docs_run(seed=seed, arm=arms.ARMS[2], prefix=prefix)
-            run.train()
-            losses = [round(target_loss(run.model, prefix_lm_batch(windows, P)), 4) for P in lengths]
-            sweep.append({"trained": trained, "seed": seed, "prefix_lens": lengths, "losses": losses})
-            print(sweep[-1], flush=True)
+        run = arms.python_docs_run(seed=seed, arm=arms.ARMS[2], prefix=arms.FIXED_PREFIX)
+        run.train()
+        at_every_prefix("fixed", run)
     return {
         "config": {"stories": arms.STORYTELLER, "docs": arms.DOCS},
         "window_len": arms.DOCS["window_len"],
