@@ -86,16 +86,17 @@ function render({ model, el }) {
   const expects = barList("next", NEXT_BARS, "expects");
   const rowNoteLine = h("p", { class: "ax-row-note muted" });
   const words = h("p", { class: "mx-sentence" });
+  const kept = [words, ahead, rowNoteLine].map((line) => h(line.tagName, { class: `${line.className} ax-ghost`, "aria-hidden": "true" }));
   const live = liveRegion();
 
   const left = h("div", { class: "mx-left" }, grid.box, heatScale(), cellLine);
-  const right = h("div", { class: "mx-right ax-right" }, looks.box, ahead, expects.box, rowNoteLine);
+  const right = h("div", { class: "mx-right ax-right" }, looks.box, h("div", { class: "ax-kept" }, kept[1], ahead), expects.box, h("div", { class: "ax-kept" }, kept[2], rowNoteLine));
   const root = h("section", { class: "course mx ax", "aria-label": "Attention explorer" },
     h("div", { class: "mx-text" }, h("label", { for: ids.field }, "The text that the model reads"), field, note),
     strip.box,
     h("div", { class: "mx-boundary" }, h("label", { for: ids.slider }, "Prefix length P"), slider, sliderValue, hint),
     keys, h("div", { class: "ax-choose" }, layers.box, heads.box),
-    h("div", { class: "mx-main" }, left, right), h("div", { class: "mx-words" }, words), live); // prettier-ignore
+    h("div", { class: "mx-main" }, left, right), h("div", { class: "mx-words ax-kept" }, kept[0], words), live); // prettier-ignore
   keepKeys(root);
   el.append(root);
 
@@ -119,6 +120,7 @@ function render({ model, el }) {
       cursor = preview = null;
       layOut(tokens);
     }
+    longestAttentionWords(now).forEach((longest, n) => say(kept[n], [longest].flat().join(" ")));
     const counted = { ...counts("prefix", P, T, 4), loss: null };
     const masked = { kind: "prefix", tokens, prefixLen: P, selected: now.selected, tile: 4, custom: null };
     const asks = preview ? preview.i : now.selected;

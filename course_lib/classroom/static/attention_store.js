@@ -11,12 +11,12 @@ function attentionStoreOf(model) {
 
 function makeAttentionStore(model) {
   const views = new Set();
-  const names = ["layer", "head", "selected", "problem", "computed", "text"];
+  const names = ["layer", "head", "selected", "problem", "computed", "text", "weight_bytes"];
   let wish = {}; // prefix_len and text that Python has not been asked for yet
   let asked = null; // the wish that is on its way
   let field = null; // the learner's text, while it differs from the one that is shown
   let late = false, timer = 0; // prettier-ignore
-  let weights = null, weightsOf = null; // prettier-ignore
+  let weights = [], weightsOf = null; // prettier-ignore
 
   const tell = () => views.forEach((view) => view());
   const sender = patientSender(model, () => {
@@ -57,7 +57,7 @@ function makeAttentionStore(model) {
     if (weightsOf !== bytes) {
       weightsOf = bytes;
       // a copy: the bytes of a message need not begin at a multiple of four
-      weights = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+      weights = bytes ? new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)) : [];
     }
     const { layers, heads } = computed;
     const T = tokens.length;

@@ -75,6 +75,28 @@ function attentionSentences(state) {
   ];
 }
 
+/** The longest that the sentences, the line about what lies ahead and the note can get for this text: their place is kept free. */
+function longestAttentionWords(state) {
+  const { tokens, heads, layers, next } = state;
+  const T = tokens.length;
+  if (!T) return [attentionSentences(state), "", ""];
+  const longest = (words) => words.reduce((a, b) => (cropToken(b).length > cropToken(a).length ? b : a), "x".repeat(8));
+  const token = longest(tokens), word = longest(next.flatMap((row) => row.slice(0, 3).map(([each]) => each))); // prettier-ignore
+  const to = (n) => `0.00 ${n ? "" : "of its attention "}to ${quote(token)} (key ${T - 1})`;
+  const ahead = "under 0.01 of its attention goes ahead, to prefix tokens that come after it.";
+  const note = rowNote({ prefixLen: 2, selected: 0 });
+  return [
+    [
+      `${T} tokens, the first ${T} prefix, up to ${quote(token)}; the target begins with ${quote(token)}.`,
+      `Layer ${layers} of ${layers}, mean over ${heads} heads: ${quote(token)} (query ${T - 1}) gives ${series([0, 1, 2].map(to))}.`,
+      ahead,
+      `After ${quote(token)} the model expects ${series([0, 1, 2].map(() => `${quote(word)} (under 1\u00a0%)`))}; the text goes on with ${quote(token)} (under 1\u00a0%). ${note}`,
+    ],
+    ahead,
+    `The text goes on with ${quote(token)}: under 1\u00a0%. ${note}`,
+  ];
+}
+
 /** One cell of the grid in words. */
 function weightCellWords(state, i, j) {
   const { tokens, prefixLen: P } = state;
