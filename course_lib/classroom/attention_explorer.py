@@ -207,11 +207,11 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
                 prefix_len, moved_from = after, None if after == prefix_len else prefix_len
         except ValueError as error:
             # of what the vocabulary proposes, the last sentence is for people who write Python
-            problem, text = str(error).partition(" Use words that it knows")[0], None
+            problem, text = f"The {error}".partition(" Use words that it knows")[0], None
         try:
             self._show(ids, self.text if text is None else text, prefix_len, request=request, moved_from=moved_from)
         except ValueError as error:
-            problem = str(error)
+            problem = f"The {error}"
             self.set_trait("computed", {**self.computed, "request": request})
         self.set_trait("problem", problem)
 

@@ -454,4 +454,4 @@ def test_in_jupyterlab_the_model_answers(lab, expect):
     page.get_by_role("group", name="Head").get_by_role("radio").nth(2).check()
     page.wait_for_timeout(400)
     lab.run_cell(page, 1)
-    expect(page.get_by_text("4 down 2")).to_be_visible()
+    expect(page.get_by_text("5 down 2")).to_be_visible()

@@ -79,7 +79,7 @@ function render({ model, el }) {
   const chat = bars("Rows written in a chat", ["causal", "prefix"]);
   const turns = h("input", { id: ids.turns, type: "range", min: "1", max: "10", step: "1", oninput: () => change({ turns: Number(turns.value) }) });
   const turnsValue = h("span", { class: "cx-number", "aria-hidden": "true" });
-  const words = h("p", {});
+  const words = h("p", {}), kept = h("p", { class: "cx-kept", "aria-hidden": "true" }); // prettier-ignore
   const live = liveRegion();
 
   const root = h("section", { class: "course cx", "aria-label": "Cache explorer" },
@@ -97,7 +97,7 @@ function render({ model, el }) {
         work.box,
         h("div", {}, h("p", { class: "cx-title" }, "Stale rows"), stale),
         h("div", {}, chat.box, h("div", { class: "cx-range cx-turns" }, h("label", { for: ids.turns }, "Turns"), turns, turnsValue)))),
-    h("div", { class: "cx-words" }, words), live); // prettier-ignore
+    h("div", { class: "cx-words" }, kept, words), live); // prettier-ignore
   keepKeys(root);
   el.append(root);
 
@@ -122,6 +122,7 @@ function render({ model, el }) {
     if (turns.value !== String(now.turns)) turns.value = now.turns;
     sayIn(turnsValue, String(now.turns));
     const parts = cacheSentences(now);
+    sayIn(kept, longestCacheWords(now));
     fillWith(words, parts);
     const fresh = parts.filter((part) => !spoken?.includes(part));
     if (spoken && fresh.length) live.say(fresh.join(" "), 500);

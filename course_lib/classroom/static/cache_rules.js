@@ -154,6 +154,15 @@ function chatWords({ tokens, promptLen, layers, turns }) {
   return `In a chat of ${plural(turns, "turn")} of ${promptLen} + ${answer} tokens, ${plural(once, "row")} are written; a causal chat writes each once, and a prefix chat, whose prefix grows with every turn, writes ${again} of them again.`;
 }
 
+/** The longest that the sentences can get for these tokens and layers: their place is kept free. */
+function longestCacheWords(state) {
+  const longest = state.tokens.reduce((a, b) => (cropToken(b).length > cropToken(a).length ? b : a));
+  const end = { ...state, tokens: state.tokens.map(() => longest), step: lastStep(state), reEncoded: [], prefillLen: 0, reader: null };
+  const moved = { ...end, prefixLen: Math.max(heldTokens(end) - 1, 0) };
+  const mended = { ...moved, reEncoded: [[end.step, moved.prefixLen]] };
+  return [{ ...end, prefixLen: 0 }, moved, mended].map((each) => cacheSentences(each).join(" ")).reduce((a, b) => (b.length > a.length ? b : a));
+}
+
 /** Everything that the explorer shows, as a list of sentences. */
 function cacheSentences(state) {
   return [doneWords(state), ...readingWords(state), ...costWords(state), ...whyWords(state), chatWords(state)];
