@@ -285,10 +285,10 @@ def test_minutes_follow_the_rule():
 
 def test_minutes_count_the_questions_of_each_deck():
     bank = json.loads((build_notebooks.LIBRARY / "classroom" / "banks" / "prefix_mask.json").read_text("utf-8"))
-    asked = sum(len(bank["decks"][deck]) for deck in ("reading", "cost"))
+    asked = sum(len(bank["decks"][deck]) for deck in ("code", "cost"))
     assert minutes(lesson(0, 'quiz("prefix_mask.click")'), 4) == 5  # a question by itself
     assert minutes(lesson(0, 'quiz("prefix_mask.click")'), 5) == 10
-    notebook = lesson(0, 'quiz("prefix_mask.reading")', "quiz('prefix_mask.cost')", 'quiz("prefix_mask.cost")')
+    notebook = lesson(0, 'quiz("prefix_mask.code")', "quiz('prefix_mask.cost')", 'quiz("prefix_mask.cost")')
     assert minutes(notebook, 0) == -(-asked // 10) * 5
     with pytest.raises(ValueError, match=r"no deck or question prefix_mask\.nothing"):
         minutes(lesson(0, 'quiz("prefix_mask.nothing")'))

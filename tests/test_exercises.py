@@ -41,6 +41,8 @@ WRONG_MASKS = {
     "one_less": rule(lambda i, j, p: (j < p - 1) | (j <= i)),
     "both_and": rule(lambda i, j, p: (j < p) & (j <= i)),
     "special_case": lambda p, t: masks.prefix_mask(3, t) if t >= 3 else masks.prefix_mask(p, t),
+    "own_group": lambda p, t: masks.packed_prefix_mask([p, *[0] * (t - p)], [p, *[1] * (t - p)]),
+    "two_groups": rule(lambda i, j, p: (j < p) | (i >= p)),
     "cells": rule(lambda i, j, p: (j < p) | (j <= i) | ((i == 0) & (j == 6))),
     "not_bool": lambda p, t: masks.create_prefix_mask(p, t),
     "not_a_tensor": lambda p, t: masks.prefix_mask(p, t).tolist(),
@@ -61,11 +63,12 @@ WRONG_ATTENTION = {
     "added": mix(lambda s, m: (s + m.double()).softmax(-1)),
     "masked_after": mix(lambda s, m: s.softmax(-1) * m),
     "no_mask": mix(lambda s, m: s.softmax(-1)),
-    "mask_inverted": mix(lambda s, m: s.masked_fill(m, -1e30).masked_fill(m.all(-1, keepdim=True), 0).softmax(-1) * ~m),
+    "mask_inverted": mix(lambda s, m: s.masked_fill(m, -math.inf).softmax(-1)),
+    "no_root": lambda q, k, v, m: (q @ k.T / q.shape[-1]).masked_fill(~m, -math.inf).softmax(-1) @ v,
     "mask_transposed": mix(lambda s, m: s.masked_fill(~m.T, -math.inf).softmax(-1)),
     "no_scale": lambda q, k, v, m: (q @ k.T).masked_fill(~m, -math.inf).softmax(-1) @ v,
     "wrong_axis": mix(lambda s, m: s.masked_fill(~m, -math.inf).softmax(0)),
-    "nan": mix(lambda s, m: s.masked_fill(m, -math.inf).softmax(-1)),
+    "nan": mix(lambda s, m: s.masked_fill(s > -9, -math.inf).softmax(-1)),
     "shape": lambda q, k, v, m: (q @ k.T).masked_fill(~m, -math.inf).softmax(-1),
     "values": mix(lambda s, m: (2.5 * s).masked_fill(~m, -math.inf).softmax(-1)),
 }
@@ -86,8 +89,10 @@ WRONG_COUNTS = {
     "sum": lambda t: t + t,
     "no_self": lambda t: t * (t - 1),
     "unordered": lambda t: t * (t + 1) // 2,
+    "unordered_no_self": lambda t: t * (t - 1) // 2,
+    "constant": lambda t: 36,
     "not_a_count": lambda t: float(t * t),
-    "count": lambda t: 36,
+    "count": lambda t: t**3,
 }
 
 LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731

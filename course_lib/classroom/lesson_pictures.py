@@ -128,7 +128,9 @@ def batch_masks() -> Figure:
     )
     packed = masks.Visibility([2, 1], document_lens=[4, 3]).mask(8)
     labels = ["a", "b", "c", "d", "u", "v", "w", "rest"]
-    draw_mask(packed, tokens=labels, title="packed: two documents, P = 2 and P = 1", ax=right)
+    starts = [True, True, False, False, True, False, False, False]
+    title = "packed: two documents, P = 2 and P = 1"
+    draw_mask(packed, tokens=labels, prefix_keys=starts, title=title, ax=right)
     return figure
 
 

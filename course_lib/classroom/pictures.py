@@ -23,11 +23,14 @@ _NAMES = {  # what an allowed cell is, in the legend
 }
 
 
-def draw_mask(mask, *, tokens=None, prefix_len=None, kind="prefix", title=None, ax=None, legend=True) -> Figure:
+def draw_mask(
+    mask, *, tokens=None, prefix_len=None, prefix_keys=None, kind="prefix", title=None, ax=None, legend=True
+) -> Figure:
     """Draw a mask (T, T): rows are queries, columns are keys; a closed cell is hatched. Return the figure.
 
     mask: bool, or zeros and ones; a tensor, an array or a nested list. tokens: T labels for both axes, or None for
     indexes. prefix_len: where the boundary stands, and so which keys are prefix; without it all are target.
+    prefix_keys: T bools in place of prefix_len, where a row holds several prefixes; no boundary is drawn then.
     kind: as in MaskExplorer; "encoder-decoder" colours the cross block apart. ax: draw there, not on a new figure.
     legend: say beneath it what the colours mean.
     Raises ValueError for a mask that is not square, or when tokens or prefix_len do not fit it.
@@ -45,7 +48,11 @@ def draw_mask(mask, *, tokens=None, prefix_len=None, kind="prefix", title=None, 
         figure = Figure(figsize=(side, side), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
         FigureCanvasAgg(figure)
         ax = figure.add_subplot()
-    roles = _roles(cells, 0 if prefix_len is None else prefix_len, kind)
+    if prefix_keys is None:
+        prefix_keys = np.arange(T) < (0 if prefix_len is None else prefix_len)
+    elif prefix_len is not None or len(prefix_keys) != T:
+        raise ValueError(f"prefix_keys must be {T} bools, and stand in place of prefix_len, got {prefix_keys!r}")
+    roles = _roles(cells, np.asarray(prefix_keys, dtype=bool), kind)
     picture = np.ones((T, T, 3))
     for role, where in roles.items():
         picture[where] = to_rgb(LIGHT[role])
@@ -65,7 +72,7 @@ def draw_mask(mask, *, tokens=None, prefix_len=None, kind="prefix", title=None, 
     if prefix_len is not None and kind not in ("encoder", "decoder"):
         ax.plot([prefix_len, prefix_len, np.nan, 0, T], [0, T, np.nan, prefix_len, prefix_len],
                 color=LIGHT["ink"], lw=1.4, ls=(0, (4, 2)), zorder=5)  # fmt: skip
-    _label(ax, T, tokens, 0 if prefix_len is None else prefix_len, kind)
+    _label(ax, T, tokens, prefix_keys, kind)
     if legend:
         _legend(ax, roles, cells)
     if title is not None:
@@ -80,19 +87,19 @@ def png(fig) -> bytes:
     return buffer.getvalue()
 
 
-def _roles(cells: np.ndarray, prefix_len: int, kind: str) -> dict[str, np.ndarray]:
+def _roles(cells: np.ndarray, prefix_keys: np.ndarray, kind: str) -> dict[str, np.ndarray]:
     """Sort the allowed cells, (T, T) each: every allowed cell has one role."""
     query, key = np.indices(cells.shape)
     added = cells & (key > query)
-    cross = cells & (query >= prefix_len) & (key < prefix_len) & (kind == "encoder-decoder")
+    cross = cells & ~prefix_keys[query] & prefix_keys[key] & (kind == "encoder-decoder")
     if kind == "encoder-decoder":
         added = added & False  # both directions are what an encoder is: nothing is added to it
     everything = kind == "encoder"
-    prefix = cells & ~added & ~cross & ((key < prefix_len) & (kind != "decoder") | everything)
+    prefix = cells & ~added & ~cross & (prefix_keys[key] & (kind != "decoder") | everything)
     return {"prefix": prefix, "target": cells & ~added & ~cross & ~prefix, "added": added, "cross": cross}
 
 
-def _label(ax, T: int, tokens, prefix_len: int, kind: str) -> None:
+def _label(ax, T: int, tokens, prefix_keys, kind: str) -> None:
     ax.set_xlabel("key: is read", color=LIGHT["muted"], fontsize=9)
     ax.set_ylabel("query: asks", color=LIGHT["muted"], fontsize=9)
     ax.xaxis.set_label_position("top")
@@ -108,7 +115,7 @@ def _label(ax, T: int, tokens, prefix_len: int, kind: str) -> None:
     ax.set_yticks(centres, labels, parse_math=False)
     for labels_of_axis in (ax.get_xticklabels(), ax.get_yticklabels()):
         for place, label in zip(places, labels_of_axis, strict=True):
-            read = place < prefix_len if kind not in ("encoder", "decoder") else kind == "encoder"
+            read = prefix_keys[place] if kind not in ("encoder", "decoder") else kind == "encoder"
             label.set_color(LIGHT["prefix" if read else "target"])
     for spine in ax.spines.values():
         spine.set_color(LIGHT["line"])

@@ -135,6 +135,8 @@ def _guarded(function: Callable, *arguments):
         message = f"{quoted(f'{name}({shown})')} raised {type(error).__name__}: {quoted(error)} (line {line})."
         if "ellipsis" in str(error).lower():
             raise Untouched from None
+        if "ambiguous" in str(error):
+            message += " With tensors, write `|` and `&` for or and and, and put each comparison in brackets."
         raise Wrong("raised", message) from None
     if result is ...:
         raise Untouched

@@ -39,7 +39,7 @@ FAMILIES: dict[str, tuple[MaskOf, str]] = {
     ),
     "transposed": (
         _by_rule(lambda i, j, p: (i < p) | (i <= j)),
-        "the two are swapped: the first index is the query, who looks (row); the second the key, who is seen (column)",
+        "you swapped the two: the first index is the query, who looks (row); the second the key, who is seen (column)",
     ),
     "inverted": (
         _by_rule(lambda i, j, p: ~((j < p) | (j <= i))),
@@ -73,6 +73,14 @@ FAMILIES: dict[str, tuple[MaskOf, str]] = {
         _by_rule(lambda i, j, p: (j < p - 1) | (j <= i)),
         "the prefix is one token too short",
     ),
+    "own_group": (
+        _by_rule(lambda i, j, p: ((i < p) & (j < p)) | ((i == j) & (i >= p))),
+        "a token sees its own group alone: the earlier groups are lost",
+    ),
+    "two_groups": (
+        _by_rule(lambda i, j, p: (j < p) | (i >= p)),
+        "all target tokens share a group, so they see ahead",
+    ),
     "both_and": (
         _by_rule(lambda i, j, p: (j < p) & (j <= i)),
         "you asked for both conditions at once; one of the two is enough",
@@ -81,12 +89,17 @@ FAMILIES: dict[str, tuple[MaskOf, str]] = {
 
 
 def diagnose(
-    mask_of: MaskOf, claimed: MaskOf = masks.prefix_mask, *, sizes=range(8), say: Callable | None = None
+    mask_of: MaskOf,
+    claimed: MaskOf = masks.prefix_mask,
+    *,
+    sizes=range(8),
+    say: Callable | None = None,
+    reasons: dict[str, str] | None = None,
 ) -> None:
     """Compare a mask function with the claimed one for every P <= T in `sizes`; raise `Wrong` with the diagnosis.
 
     mask_of(prefix_len, total_len) must give a bool (T, T) tensor already checked for type and shape. `say(row, column,
-    may)` puts one wrong cell into words.
+    may)` puts one wrong cell into words; `reasons` are a lesson's own words for a slug, in place of those of FAMILIES.
     """
     cases = [(prefix_len, total_len) for total_len in sizes for prefix_len in range(total_len + 1)]
     # the picture shows a middling case, not the empty one in which a mask first goes wrong
@@ -101,7 +114,11 @@ def diagnose(
     may = bool(target[row, column])
     cell = (say or _say_cell)(row, column, may)
     slug, reason = next(
-        ((s, why) for s, (family, why) in FAMILIES.items() if all(torch.equal(yours[c], family(*c)) for c in cases)),
+        (
+            (s, (reasons or {}).get(s, why))
+            for s, (family, why) in FAMILIES.items()
+            if all(torch.equal(yours[c], family(*c)) for c in cases)
+        ),
         (None, None),
     )
     where = f"With P = {prefix_len} and T = {total_len}"

@@ -11,6 +11,22 @@ def may_look(i, j, prefix_len):
     return j < prefix_len or j <= i
 
 
+REASONS = {  # before any matrix: in the words of this lesson
+    "causal": "nobody looks ahead, not even on the cards",
+    "all_ones": "everybody looks at everything, at words too that are not yet written",
+    "transposed": "you swapped the two: i is the one that looks, j the one that is looked at",
+    "inverted": "it is the opposite: True means that the look is allowed",
+    "compared_query": "you asked where i lies; ask where **j** lies. As it is, the cards look into the story",
+    "prefix_only": "the story may look at the cards, but not back at itself",
+    "block_only": "only the cards look at each other; the story is blind",
+    "two_islands": "the story cannot look at the cards: the storyteller has lost the outline",
+    "no_self": "a word of the story cannot look at itself: you wrote < where <= is meant",
+    "one_more": "the outline is one token too long: numbers begin at 0, so it ends before `prefix_len`",
+    "one_less": "the outline is one token too short",
+    "both_and": "you asked for both reasons at once; one of them is enough",
+}
+
+
 @exercise(
     "may_look",
     notebook="01_guided_storyteller",
@@ -40,5 +56,5 @@ def judge_may_look(fn) -> str:
             else f"your rule lets token {i} look at token {j}"
         )
 
-    diagnose(mask_of, say=say)
+    diagnose(mask_of, say=say, reasons=REASONS)
     return "Every pair of every split agrees. You have just written a prefix mask, one cell at a time."

@@ -44,7 +44,7 @@ def judge_mask(fn) -> str:
             raise Wrong(
                 "shape",
                 f"For T = {total_len} the mask is ({total_len}, {total_len}); yours is {tuple(mask.shape)}. "
-                "Rows need shape (T, 1), columns (1, T): `[:, None]` and `[None, :]`.",
+                "Rows need shape (T, 1), columns (1, T): `[:, None]` and `[None, :]`; half of the rule has only one.",
             )
         if mask.dtype != torch.bool:
             raise Wrong(
@@ -136,6 +136,10 @@ def _attention_slips(q, k, v, mask) -> dict[str, tuple[torch.Tensor, str]]:
             (right * math.sqrt(q.shape[-1])).softmax(-1) @ v,
             "the scores are not divided by the square root of the head's size, `q.shape[-1] ** 0.5`",
         ),
+        "no_root": (
+            (right / math.sqrt(q.shape[-1])).softmax(-1) @ v,
+            "you divided by the head's size; divide by its square root, `q.shape[-1] ** 0.5`",
+        ),
         "wrong_axis": (
             right.softmax(-2).nan_to_num() @ v,
             "the softmax runs over the queries. Each row's weights over its keys must sum to 1: `dim=-1`",
@@ -165,14 +169,16 @@ def judge_masked_attention(fn) -> str:
         raise Wrong(
             "shape", f"With q, k (7, 4) and v (7, 3) the output is (7, 3), a mix of values a row; yours is {shape}."
         )
+    slips = _attention_slips(q, k, v, mask)
     if out.isnan().any():
-        raise Wrong(
-            "nan",
-            "There is NaN in your output: a whole row was hidden, and 0/0 is not a number. Which rows see nothing?",
-        )
+        inverted, reason = slips["mask_inverted"]
+        if torch.allclose(out.nan_to_num(), inverted, rtol=0, atol=1e-9):
+            raise Wrong("mask_inverted", f"There is NaN in your output: {reason}.")
+        reason = "a whole row was hidden, and 0/0 is not a number. Which row sees nothing?"
+        raise Wrong("nan", f"There is NaN in your output: {reason}")
     if torch.allclose(out, right, rtol=0, atol=1e-9):
         return "It agrees with the definition to nine digits, for prefix and target rows alike."
-    for slug, (wrong, reason) in _attention_slips(q, k, v, mask).items():
+    for slug, (wrong, reason) in slips.items():
         if torch.allclose(out, wrong, rtol=0, atol=1e-9):
             raise Wrong(slug, f"The output is off by up to {(out - right).abs().max():.2f}: {reason}.")
     row = int((out - right).abs().max(dim=1).values.argmax())

@@ -22,6 +22,10 @@ def judge_count_pairs(fn) -> str:
     slips = {
         "sum": (lambda t: t + t, "you counted the rows and the columns, not the cells of the table"),
         "no_self": (lambda t: t * (t - 1), "a token may look at itself too: these pairs are missing"),
+        "unordered_no_self": (
+            lambda t: t * (t - 1) // 2,
+            "you counted each pair once, and nobody at itself. A at B, B at A, and A at A are three looks",
+        ),
         "unordered": (
             lambda t: t * (t + 1) // 2,
             "you counted each pair once, whichever way round. Here A looks at B is one thing, and B looks at A another",
@@ -38,5 +42,9 @@ def judge_count_pairs(fn) -> str:
     for slug, (slip, words) in slips.items():
         if all(answer == slip(total_len) for total_len, answer in tried.items()):
             raise Wrong(slug, f"For 6 tokens you say {tried[6]}: {words}.")
+    if len(set(tried.values())) == 1:
+        raise Wrong(
+            "constant", f"You say {tried[6]} for every number of tokens: the answer must depend on `total_len`."
+        )
     total_len, answer = next((t, a) for t, a in tried.items() if a != t**2)
     raise Wrong("count", f"For {total_len} tokens you say {answer}: draw the table and count its cells.")
