@@ -1,0 +1,395 @@
+"""The training loop: it learns, it repeats itself bit for bit, and no interruption leaves a trace."""
+
+import math
+import os
+import signal
+import threading
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from course_lib.model import Config, PrefixLM
+from course_lib.objectives import Example, prefix_lm_batch
+from course_lib.training import Run, learning_rate_at, target_loss
+
+STEPS = 8
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def small_model(dropout=0.1, **options) -> PrefixLM:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        return PrefixLM(Config(vocab_size=11, dim=16, layers=2, heads=2, max_len=16, dropout=dropout, **options))
+
+
+def batch_of(step: int) -> Example:
+    generator = torch.Generator().manual_seed(step)
+    tokens = torch.randint(11, (4, 9), generator=generator)
+    return prefix_lm_batch(tokens, [1, 3, 4, 2], lengths=[9, 5, 7, 3])
+
+
+def a_run(**options) -> Run:
+    model = options.pop("model", None) or small_model()
+    return Run(model, options.pop("batch_of", batch_of), **{"steps": STEPS, "warmup": 2, "seed": 5, **options})
+
+
+def bits(run: Run):
+    """Everything that an interruption could have spoilt."""
+    state = [state[name] for state in run.optimizer.state.values() for name in ("step", "exp_avg", "exp_avg_sq")]
+    tensors = [*run.model.state_dict().values(), *state]
+    return run.record.losses, run.record.tokens_read, [tensor.numpy().tobytes() for tensor in tensors]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    torch.set_num_threads(1)
+    run = a_run()
+    run.train()
+    return bits(run)
+
+
+# --- what a step does ------------------------------------------------------------------------------------------------
+
+
+def test_a_step_is_adamw_as_it_was_written_down():
+    """Two steps in float64 against the paper's equations, from torch's gradients alone."""
+    model, by_hand = (small_model(dropout=0.0).double() for _ in range(2))
+    run = a_run(model=model, steps=20, warmup=4, learning_rate=0.01, weight_decay=0.3, clip=0.2)
+    weights = list(by_hand.parameters())
+    first, second = [torch.zeros_like(one) for one in weights], [torch.zeros_like(one) for one in weights]
+    for step in range(2):
+        example = batch_of(step)
+        logits = by_hand(example.inputs, example.prefix_len, lengths=example.lengths)[0]
+        rows = example.loss_mask
+        gradients = torch.autograd.grad(F.cross_entropy(logits[rows], example.targets[rows]), weights)
+        norm = math.sqrt(sum(float((one**2).sum()) for one in gradients))
+        assert norm > 0.2  # or clipping would not be tested
+        rate = 0.01 * (step + 1) / 4
+        with torch.no_grad():
+            for i, weight in enumerate(weights):
+                g = gradients[i] * 0.2 / norm
+                first[i] = 0.9 * first[i] + 0.1 * g
+                second[i] = 0.99 * second[i] + 0.01 * g**2
+                mean, square = first[i] / (1 - 0.9 ** (step + 1)), second[i] / (1 - 0.99 ** (step + 1))
+                weight *= 1 - rate * 0.3 * (weight.dim() >= 2)
+                weight -= rate * mean / (square.sqrt() + 1e-8)
+    run.train(until=2)
+    for ours, theirs in zip(run.model.parameters(), weights, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=0)
+
+
+def test_the_learning_rate_goes_up_in_a_line_and_down_in_a_cosine():
+    rates = [learning_rate_at(step, steps=100, peak=2.0, warmup=10) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert max(rates) == rates[9] == 2.0
+    assert all(a > b for a, b in pairwise(rates[9:]))
+    assert 0 < rates[-1] < 0.002
+    middle = (rates[54] + rates[55]) / 2
+    assert middle == pytest.approx(1.0, abs=0.01)  # half way down at half of the time
+    assert learning_rate_at(99, steps=100, peak=2.0, warmup=10, floor=0.1) == pytest.approx(0.2, abs=0.001)
+    assert learning_rate_at(0, steps=5, peak=2.0, warmup=0) < 2.0
+    assert [learning_rate_at(step, steps=3, peak=3.0, warmup=3) for step in range(3)] == [1.0, 2.0, 3.0]
+
+
+def test_it_overfits_one_batch():
+    example = batch_of(0)
+    run = a_run(model=small_model(dropout=0.0), batch_of=lambda step: example, steps=150, learning_rate=0.02)
+    losses = run.train().losses
+    assert losses[0] > 2
+    assert losses[-1] < 0.05
+    model = run.model
+    said = model(example.inputs, example.prefix_len, lengths=example.lengths)[0].argmax(-1)
+    assert said[example.loss_mask].tolist() == example.targets[example.loss_mask].tolist()
+
+
+def test_only_tokens_that_carry_loss_are_counted_as_taught():
+    record = a_run(steps=2).train()
+    # of 9, 5, 7 and 3 tokens all but the last are read; with P = 1, 3, 4, 2 there are L - P targets
+    assert record.tokens_read == [8 + 4 + 6 + 2] * 2
+    assert record.tokens_taught == [8 + 2 + 3 + 1] * 2
+    assert record.steps_done == 2
+    assert record.seconds > 0
+
+
+def test_a_dict_of_arguments_is_a_batch_too_and_its_default_loss_mask_is_the_models():
+    def as_dict(step):
+        example = batch_of(step)
+        names = ("tokens", "targets", "loss_mask", "prefix_len", "lengths")
+        return {name: one for name, one in zip(names, example, strict=True) if name != "loss_mask"}
+
+    ours, theirs = a_run(batch_of=as_dict), a_run()
+    assert ours.train().losses == theirs.train().losses
+    assert ours.record.tokens_taught == theirs.record.tokens_taught
+
+
+# --- the same again, bit for bit -------------------------------------------------------------------------------------
+
+
+def test_two_runs_are_the_same_to_the_last_bit(uninterrupted):
+    torch.rand(7)  # what others draw must not matter
+    run = a_run()
+    run.train(on_step=lambda run: torch.rand(3))
+    assert bits(run) == uninterrupted
+
+
+def test_a_run_leaves_torchs_random_numbers_alone():
+    torch.manual_seed(1)
+    a_run().train()
+    drawn = torch.rand(2)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(2))
+
+
+def test_another_seed_draws_another_dropout(uninterrupted):
+    run = a_run(seed=6)
+    run.train()
+    assert run.record.losses != uninterrupted[0]
+
+
+@pytest.mark.parametrize("stops", [[0], [1], [3, 3, 5], list(range(STEPS + 1))])
+def test_a_run_in_pieces_is_the_run_in_one(uninterrupted, stops):
+    run = a_run()
+    for until in stops:
+        run.train(until)
+        assert run.step == until
+    run.train()
+    assert run.finished
+    assert bits(run) == uninterrupted
+    run.train()  # nothing is left to do
+    assert bits(run) == uninterrupted
+
+
+class Interruption:
+    """A batch_of in which something happens, once, when it is asked for one step."""
+
+    def __init__(self, at: int, happens):
+        self.at, self.happens = at, happens
+
+    def __call__(self, step):
+        if step == self.at and self.happens:
+            happens, self.happens = self.happens, None
+            happens()
+        return batch_of(step)
+
+
+def send_interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("at", [0, 4, STEPS - 1])
+def test_an_interrupt_in_mid_step_ends_the_training_behind_that_step(uninterrupted, at):
+    before = signal.getsignal(signal.SIGINT)
+    run = a_run(batch_of=Interruption(at, send_interrupt))
+    run.train()
+    assert run.step == at + 1
+    assert signal.getsignal(signal.SIGINT) is before
+    run.train()
+    assert bits(run) == uninterrupted
+
+
+def test_a_second_interrupt_does_not_wait_and_that_step_is_not_taken(uninterrupted):
+    run = a_run(batch_of=Interruption(4, lambda: (send_interrupt(), send_interrupt())))
+    run.train()
+    assert run.step == 4
+    run.train()
+    assert bits(run) == uninterrupted
+
+
+@pytest.mark.parametrize("place", ["forward", "backward", "write", "on_step", "evaluate"])
+def test_interrupts_anywhere_in_a_step_leave_no_trace(uninterrupted, monkeypatch, place):
+    """Two interrupts in the middle of the model, behind the gradients, while the weights are written, or around it."""
+    run = a_run(evaluate=lambda model: hit("evaluate") or {"nothing": 0.0}, evaluate_every=1)
+    left = [1]
+
+    def hit(where):
+        if where == place and run.step in (2, 3) and left:
+            left.pop()
+            send_interrupt()
+            send_interrupt()
+
+    run.model.blocks[1].register_forward_hook(lambda *_: hit("forward"))
+    run.model.embedding.weight.register_hook(lambda gradient: hit("backward") or gradient)
+    run.optimizer.register_step_post_hook(lambda *_: hit("write"))
+    run.train(on_step=lambda run: hit("on_step"))
+    assert not left
+    assert run.step in (2, 3)
+    run.train()
+    assert bits(run) == uninterrupted
+    assert run.record.evaluation("nothing")[0] == list(range(STEPS + 1))  # each once, in order
+
+
+def test_an_error_in_a_batch_leaves_the_run_behind_its_last_whole_step(uninterrupted):
+    def broken():
+        raise OSError("the disk is gone")
+
+    run = a_run(batch_of=Interruption(3, broken))
+    with pytest.raises(OSError, match="disk"):
+        run.train()
+    assert run.step == 3
+    run.train()
+    assert bits(run) == uninterrupted
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_model_is_left_in_the_mode_it_was_in(mode):
+    run = a_run()
+    run.model.train(mode)
+    run.train(until=2)
+    assert run.model.training is mode
+    assert all(weight.grad is None for weight in run.model.parameters())
+
+
+def test_stop_from_another_thread(uninterrupted):
+    run = a_run()
+    asked, stopped = threading.Event(), threading.Event()
+
+    def other():
+        asked.wait(30)
+        run.stop()
+        stopped.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+
+    def on_step(run):
+        if run.step == 3:
+            asked.set()
+            stopped.wait(30)
+
+    run.train(on_step=on_step)
+    thread.join()
+    assert run.step == 3
+    run.train()
+    assert bits(run) == uninterrupted
+
+
+def test_it_trains_in_a_thread_of_its_own_and_refuses_a_second(uninterrupted):
+    run = a_run()
+    inside, free = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: run.train(on_step=lambda run: (inside.set(), free.wait(30))))
+    thread.start()
+    assert inside.wait(30)
+    with pytest.raises(RuntimeError, match="being trained already"):
+        run.train()
+    free.set()
+    thread.join()
+    assert bits(run) == uninterrupted
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_diverging_run_says_so_and_takes_no_step(uninterrupted):
+    run = a_run()
+    run.train(3)
+    before = bits(run)
+    healthy = run.model.norm.weight.clone()
+    with torch.no_grad():
+        run.model.norm.weight.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=r"step 4 of 8: the loss is nan.*lower learning_rate"):
+        run.train()
+    with torch.no_grad():
+        run.model.norm.weight.copy_(healthy)
+    assert bits(run) == before
+    run.train()
+    assert bits(run) == uninterrupted
+
+
+def test_a_gradient_that_overflows_is_divergence_too():
+    run = a_run()
+    run.model.embedding.weight.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(FloatingPointError, match="its gradient"):
+        run.train()
+    assert run.step == 0
+
+
+def test_evaluations_come_first_last_and_in_between_without_dropout_or_gradients():
+    seen = []
+
+    def evaluate(model):
+        seen.append((model.training, torch.is_grad_enabled()))
+        return {"loss": target_loss(model, batch_of(99))}
+
+    run = a_run(evaluate=evaluate, evaluate_every=3)
+    run.train(4)
+    run.train()
+    assert run.record.evaluation("loss")[0] == [0, 3, 6, 8]
+    assert seen == [(False, False)] * 4
+    with pytest.raises(ValueError, match="name must be one of loss, got 'accuracy'"):
+        run.record.evaluation("accuracy")
+
+
+def test_target_loss_is_the_mean_over_tokens_not_over_batches():
+    model = small_model()
+    many = [batch_of(0), prefix_lm_batch(torch.arange(6)[None], 4)]
+    losses = []
+    model.eval()
+    for example in many:
+        logits = model(example.inputs, example.prefix_len, lengths=example.lengths)[0].detach().double().log_softmax(-1)
+        rows = example.loss_mask.nonzero().tolist()
+        losses += [-float(logits[b, t, example.targets[b, t]]) for b, t in rows]
+    model.train()
+    assert target_loss(model, many) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+    assert model.training
+    assert target_loss(model, []) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
+        ({"steps": 2.0}, TypeError, "steps must be a whole number"),
+        ({"warmup": 9}, ValueError, "warmup must be from 0 to steps = 8, got 9"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be finite and above 0, got 0"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be finite"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number"),
+        ({"weight_decay": -0.1}, ValueError, "weight_decay must be finite and at least 0"),
+        ({"clip": 0}, ValueError, "clip must be finite and above 0"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"model": "gpt"}, TypeError, "model must be a PrefixLM"),
+        ({"batch_of": 3}, TypeError, "batch_of must be a function"),
+        ({"evaluate": 3}, TypeError, "evaluate must be a function"),
+        ({"evaluate_every": 2}, ValueError, "evaluate_every is of no use without evaluate"),
+        ({"objective": None}, TypeError, "objective must be words"),
+        ({"model": small_model().requires_grad_(False)}, ValueError, "all of them are frozen"),
+    ],
+)
+def test_what_is_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        a_run(**options)
+
+
+@pytest.mark.parametrize(
+    ("batch", "says"),
+    [
+        (None, "must return an Example"),
+        ({"tokens": torch.zeros(1, 2)}, "a dict of tokens"),
+        (batch_of(0)._replace(inputs=batch_of(0).inputs[0]), r"tokens \(batch, length\)"),
+        (batch_of(0)._replace(inputs=batch_of(0).inputs + 5), "tokens must be from 0 to vocab_size - 1 = 10"),
+    ],
+)
+def test_a_wrong_batch_is_named_and_no_step_is_taken(batch, says):
+    run = a_run(batch_of=lambda step: batch)
+    with pytest.raises((TypeError, ValueError), match=says):
+        run.train()
+    assert run.step == 0
+
+
+def test_until_is_checked():
+    with pytest.raises(ValueError, match="until must be from 0 to steps = 8, got 9"):
+        a_run().train(9)
+
+
+@pytest.mark.parametrize("said", [3, {"step": 1.0}, {"loss": "low"}, {"loss": True}])
+def test_an_evaluation_that_returns_no_numbers_is_refused(said):
+    with pytest.raises(TypeError, match="evaluate must return"):
+        a_run(evaluate=lambda model: said).train()
