@@ -38,7 +38,7 @@ def told(page, explorer) -> CacheExplorer:
 
 def sentence(page) -> str:
     settle(page)
-    return page.locator(".cx-words p:not(.cx-kept)").text_content().strip()
+    return page.locator(".cx-words p:not(.cx-room)").text_content().strip()
 
 
 def cells(page) -> list[list[str]]:
@@ -46,7 +46,10 @@ def cells(page) -> list[list[str]]:
     settle(page)
     words = page.evaluate(
         """() => [...document.querySelectorAll(".cx-row:not(.cx-head)")].map((row) =>
-          [...row.querySelectorAll(".cx-cell")].map((cell) => cell.textContent || cell.getAttribute("aria-label")))"""
+          [...row.querySelectorAll(".cx-cell")].map((cell) => {
+            const seen = cell.checkVisibility({ visibilityProperty: true });
+            return seen && (cell.textContent || cell.getAttribute("aria-label"));
+          }))"""
     )
     kinds = {"empty": "empty", "kept": "kept", "new": "written", "stale": "stale"}
     return [[kinds[row[layer]] for row in words] for layer in range(len(words[0]))]

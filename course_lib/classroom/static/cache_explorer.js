@@ -79,7 +79,7 @@ function render({ model, el }) {
   const chat = bars("Rows written in a chat", ["causal", "prefix"]);
   const turns = h("input", { id: ids.turns, type: "range", min: "1", max: "10", step: "1", oninput: () => change({ turns: Number(turns.value) }) });
   const turnsValue = h("span", { class: "cx-number", "aria-hidden": "true" });
-  const words = h("p", {}), kept = h("p", { class: "cx-kept", "aria-hidden": "true" }); // prettier-ignore
+  const words = h("p", {}), kept = h("p", { class: "cx-room", "aria-hidden": "true" }); // prettier-ignore
   const live = liveRegion();
 
   const root = h("section", { class: "course cx", "aria-label": "Cache explorer" },
