@@ -276,7 +276,15 @@ def test_a_deck_comes_back_as_it_was_left():
     for question in (ONE, COUNT, STEPS):
         old, new = learner.state(question), again.states[question["id"]]
         assert {**old, "serial": 0} == {**new, "serial": 0}
-    assert again.current == 2
+    assert again.current == 1  # missed once: it is still open
+
+
+def test_the_answer_just_given_is_no_second_miss():
+    learner = Learner(ONE)
+    learner.submit(ONE, 0)
+    state = learner.submit(ONE, 0)
+    assert (state["status"], state["tries"]) == ("missed", 1)
+    assert "just gave" in state["note"]
 
 
 def test_two_decks_with_the_same_question_agree():

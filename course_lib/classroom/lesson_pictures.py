@@ -149,7 +149,16 @@ def cost_against_causal(guess=None) -> Figure:
     axis.plot(shares, pairs, color=LIGHT["prefix"], lw=2, label="pairs, counted")
     axis.plot(shares, tiled, color=LIGHT["added"], lw=1.8, ls="--", label=f"tiles of {block} × {block}, counted")
     if guess is not None:
-        axis.plot([0, 0.25, 0.5, 0.75, 1], guess, "o-", color=LIGHT["target"], ms=8, mfc="none", label="your guess")
+        axis.plot(
+            [0, 0.25, 0.5, 0.75, 1],
+            guess,
+            "o-",
+            color=LIGHT["target"],
+            ms=8,
+            mfc="none",
+            clip_on=False,
+            label="your guess",
+        )
     axis.set(
         xlabel="share of the text that is prefix, P / T", ylabel="work against causal", xlim=(0, 1), ylim=(0, None)
     )

@@ -60,7 +60,9 @@ class QuizDeck(CourseWidget, source="quiz"):
         super().__init__(questions=[public(question) for question in questions], drafts={})
         with progress.lock:
             self.refresh(progress.snapshot())
-            self.current = next((i for i, q in enumerate(questions) if self._at[q["id"]]["status"] == "new"), 0)
+            self.current = next(
+                (i for i, q in enumerate(questions) if self._at[q["id"]]["status"] in ("new", "missed")), 0
+            )
         progress.watch(self)
         self.on_msg(self._receive)
 
@@ -109,6 +111,8 @@ class QuizDeck(CourseWidget, source="quiz"):
         action, status = content.get("type"), at["status"]
         attempt, response = content.get("attempt"), content.get("response")
         if action == "submit" and status in ("new", "missed") and attempt == at["tries"] + 1:
+            if status == "missed" and response == at["response"]:
+                raise RefusedError("That is the answer you just gave. Choose another one.")
             if question["kind"] == "words":
                 self._keep(question, "shown", 1, {"text": written(response), "ticks": []})
             else:

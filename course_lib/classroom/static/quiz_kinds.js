@@ -142,10 +142,10 @@ function maskControl(question, changed) {
         }),
       );
       if (status !== "shown") return;
-      const text = `The target: ${answer.rows.map((row, i) => `row ${i} ${row.join(" ")}`).join("; ")}`;
+      const text = `The right mask: ${answer.rows.map((row, i) => `row ${i} ${row.join(" ")}`).join("; ")}`;
       const cell = (i, j) => h("td", {}, h("span", { class: `quiz-cell${answer.rows[i][j] ? " open" : ""}` }));
       const target = gridTable(question, "img", text, cell);
-      pair.append(h("figure", { class: "quiz-target" }, h("figcaption", {}, "The target"), target));
+      pair.append(h("figure", { class: "quiz-target" }, h("figcaption", {}, "The right mask"), target));
       tell(`, ${pair.querySelectorAll(".differs").length} differ (✗)`);
     },
     focus: () => buttons.flat().find((button) => button.tabIndex === 0).focus(),
