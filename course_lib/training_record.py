@@ -15,7 +15,7 @@ from ._check import shown, whole_number
 FORMAT, VERSION = "course_lib.training record", 1
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Record:
     """What happened in a run so far; `Run.record`.
 
@@ -46,6 +46,10 @@ class Record:
     @property
     def steps_done(self) -> int:
         return len(self.losses)
+
+    def __repr__(self) -> str:
+        loss = f", loss {self.losses[-1]:.3g}" if self.losses else ""
+        return f"Record({self.objective or 'training'}: {self.steps_done} of {self.settings.get('steps')} steps{loss})"
 
     def add_step(self, loss: float, read: int, taught: int, seconds: float) -> None:
         self.tokens_read.append(read)

@@ -18,10 +18,13 @@ STEPS = 8
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
+def one_thread_and_interrupts():
+    """Small models are quicker so. And what a shell starts in the background ignores interrupts, unless told not to."""
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, handler)
     torch.set_num_threads(threads)
 
 
@@ -194,6 +197,13 @@ def test_an_interrupt_in_mid_step_ends_the_training_behind_that_step(uninterrupt
     assert signal.getsignal(signal.SIGINT) is before
     run.train()
     assert bits(run) == uninterrupted
+
+
+def test_who_ignores_interrupts_goes_on_ignoring_them():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run = a_run(batch_of=Interruption(4, send_interrupt))
+    run.train()
+    assert run.finished
 
 
 def test_a_second_interrupt_does_not_wait_and_that_step_is_not_taken(uninterrupted):

@@ -37,6 +37,10 @@ def test_a_record_comes_back_as_it_was():
     assert again.seconds == 0.75
 
 
+def test_its_repr_is_short_however_long_it_is():
+    assert repr(a_record()) == "Record(prefix, loss on targets: 2 of 3 steps, loss 0.333)"
+
+
 def test_an_evaluation_is_a_curve():
     record = a_record()
     assert record.evaluation("loss") == ([0, 2], [2.5, 1.0])
