@@ -1,0 +1,113 @@
+"""The arms differ in what they say they differ in, and in nothing else; and all are measured alike."""
+
+import pytest
+import torch
+
+from course_lib import arms
+from course_lib.objectives import prefix_lm_batch
+from course_lib.training import target_loss
+
+EVERYWHERE, CAUSAL, PREFIX = arms.ARMS
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Sizes that train in a moment."""
+    tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 2}
+    monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
+    monkeypatch.setattr(arms, "DOCS", arms.DOCS | tiny)
+    monkeypatch.setattr(arms, "HELD_OUT", 4)
+
+
+def batch():
+    return prefix_lm_batch(torch.arange(12).view(2, 6) + 50, [2, 4], lengths=[6, 5])
+
+
+def test_an_arm_changes_the_mask_or_the_loss_and_never_the_tokens():
+    prefix, causal, everywhere = (arms.as_arm(batch(), arm) for arm in (PREFIX, CAUSAL, EVERYWHERE))
+    for one in (causal, everywhere):
+        assert torch.equal(one.inputs, prefix.inputs)
+        assert torch.equal(one.targets, prefix.targets)
+        assert one.prefix_len.tolist() == [0, 0]
+    assert prefix.prefix_len.tolist() == [2, 4]
+    # five inputs; the first text has five of them, the second four; row P - 1 predicts the first target
+    assert prefix.loss_mask.int().tolist() == [[0, 1, 1, 1, 1], [0, 0, 0, 1, 0]]
+    assert torch.equal(causal.loss_mask, prefix.loss_mask)
+    assert everywhere.loss_mask.int().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("make", [arms.storyteller_run, arms.python_docs_run])
+def test_arms_begin_alike_and_read_alike(make, small):
+    runs = [make(seed=3, arm=arm) for arm in arms.ARMS]
+    for run in runs[1:]:
+        for mine, first in zip(run.model.parameters(), runs[0].model.parameters(), strict=True):
+            assert torch.equal(mine, first)
+        for step in (0, 7):
+            assert torch.equal(run.batch_of(step).inputs, runs[0].batch_of(step).inputs)
+    other = make(seed=4, arm=PREFIX)
+    assert not torch.equal(other.batch_of(0).inputs, runs[2].batch_of(0).inputs)
+
+
+@pytest.mark.parametrize("make", [arms.storyteller_run, arms.python_docs_run])
+def test_the_causal_arms_are_measured_on_the_same_targets_before_any_training(make, small):
+    """Same weights, same mask, and the loss on targets whatever they train on: one number."""
+    values = [
+        run.evaluate(run.model)["target loss"] for run in (make(seed=0, arm=EVERYWHERE), make(seed=0, arm=CAUSAL))
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_run_trains_and_says_what_it_kept(small):
+    record = arms.storyteller_run(seed=0, arm=PREFIX).train()
+    assert record.steps_done == 2
+    assert 0 <= record.evaluations[-1]["cards kept"] <= 1
+    assert sum(record.tokens_taught) < sum(record.tokens_read)
+
+
+def test_a_fixed_prefix_is_the_prefix_of_every_window(small):
+    run = arms.python_docs_run(seed=0, arm=PREFIX, prefix=arms.FIXED_PREFIX)
+    assert run.batch_of(5).prefix_len.tolist() == [arms.FIXED_PREFIX] * 2
+    drawn = torch.cat([arms.python_docs_run(seed=0, arm=PREFIX).batch_of(step).prefix_len for step in range(40)])
+    assert drawn.min() >= 1
+    assert drawn.max() < arms.DOCS["window_len"]
+    assert len(drawn.unique()) > 20
+
+
+def test_held_out_windows_are_whole_and_not_trained_on():
+    vocabulary, train = arms.docs_ids("train")
+    windows = arms.docs_windows("held_out")
+    assert windows.shape == (arms.HELD_OUT, arms.DOCS["window_len"])
+    assert windows.max() < len(vocabulary)
+    text = " ".join(map(str, train.tolist()))
+    seen = sum(" ".join(map(str, window.tolist())) in text for window in windows)
+    assert seen == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: arms.storyteller_run(seed=0, arm="prefix"), "arm must be one of causal, loss everywhere; "),
+        (lambda: arms.as_arm(batch(), "none"), "arm must be one of"),
+        (lambda: arms.python_docs_run(seed=0, arm=PREFIX, prefix=64), "prefix must be from 0 to 63, got 64"),
+        (lambda: arms.storyteller_run(seed=-1, arm=PREFIX), "seed must be at least 0"),
+    ],
+)
+def test_what_there_is_not_is_refused(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_the_target_loss_of_an_untrained_model_is_that_of_guessing(small):
+    """Small weights say nothing yet: about log(V) nats a token."""
+    run = arms.python_docs_run(seed=0, arm=PREFIX)
+    vocabulary, _ = arms.docs_ids("train")
+    loss = target_loss(run.model, prefix_lm_batch(arms.docs_windows("held_out"), 8))
+    assert abs(loss - torch.tensor(float(len(vocabulary))).log()) < 0.5
