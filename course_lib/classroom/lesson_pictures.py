@@ -13,7 +13,7 @@ SIX = ["bank", "river", "boat", "she", "rows", "home"]
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=LIGHT["paper"])
-    figure.get_layout_engine().set(h_pad=0.1)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 0.975))  # top labels push the titles out of the picture
     axes = figure.subplots(1, columns, squeeze=False)[0]
     return figure, list(axes)
 
@@ -24,18 +24,24 @@ def _guess_line(figure: Figure, guess, truth, unit: str) -> None:
     figure.supxlabel(f"{said}    counted: {truth} {unit}", fontsize=11, color=LIGHT["ink"])
 
 
+def _plain_mask(axis, mask, **options) -> None:
+    """Draw a mask as lessons 00 and 01 speak of it: before there are queries and keys."""
+    draw_mask(mask, ax=axis, legend=False, **options)
+    axis.set(xlabel="is looked at", ylabel="looks")
+
+
+def _plain_legend(owner, *roles: str, **place) -> None:
+    names = {"prefix": "at the outline", "added": "ahead", "target": "at the story", "cross": "cross-attention"}
+    handles = [Patch(color=LIGHT[role], label=names[role]) for role in roles]
+    handles.append(Patch(fc=LIGHT["paper"], ec=LIGHT["hatch"], hatch="/////", lw=0, label="may not look"))
+    owner.legend(handles=handles, frameon=False, fontsize=9, **(place or {"loc": "outside lower center", "ncols": 5}))
+
+
 def all_looks(guess=None) -> Figure:
     """Lesson 00: six tokens, each looks at each."""
     figure, (axis,) = _figure(4.2, 4.2)
     # the encoder-decoder's colours, because nothing here is added to anything yet
-    draw_mask(
-        masks.bidirectional_mask(6),
-        prefix_len=6,
-        kind="encoder-decoder",
-        title="6 rows of 6 looks",
-        ax=axis,
-        legend=False,
-    )
+    _plain_mask(axis, masks.bidirectional_mask(6), prefix_len=6, kind="encoder-decoder", title="6 rows of 6 looks")
     _guess_line(figure, guess, 36, "looks")
     return figure
 
@@ -72,7 +78,8 @@ def desk() -> Figure:
 def six_tokens(guess=None) -> Figure:
     """Lesson 01: the outline of three cards and the story of three words."""
     figure, (axis,) = _figure(5.2, 5)
-    draw_mask(masks.prefix_mask(3, 6), tokens=SIX, prefix_len=3, title="who looks (rows), at whom (columns)", ax=axis)
+    _plain_mask(axis, masks.prefix_mask(3, 6), tokens=SIX, prefix_len=3, title="who looks at whom")
+    _plain_legend(axis, "prefix", "added", "target", loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
     _guess_line(figure, guess, costs.allowed_pairs(3, 6), "looks")
     return figure
 
@@ -87,18 +94,10 @@ def four_kinds() -> Figure:
         ("prefix LM", "prefix", masks.prefix_mask(3, 6)),
     ]
     for axis, (name, kind, mask) in zip(axes, kinds, strict=True):
-        draw_mask(mask, tokens=SIX, prefix_len=3, kind=kind, title=name, ax=axis, legend=False)
+        _plain_mask(axis, mask, tokens=SIX, prefix_len=3, kind=kind, title=name)
     for y, x, text in [(1.5, 1.5, "reads\nthe source"), (4.5, 1.5, "looks over"), (4.5, 4.5, "writes")]:
         axes[2].text(x, y, text, ha="center", va="center", fontsize=8, color=LIGHT["ink"], bbox=_label())
-    names = {
-        "prefix": "reads the outline",
-        "added": "looks ahead",
-        "target": "reads the story",
-        "cross": "cross-attention",
-    }
-    handles = [Patch(color=LIGHT[role], label=name) for role, name in names.items()]
-    handles.append(Patch(fc=LIGHT["paper"], ec=LIGHT["hatch"], hatch="/////", lw=0, label="may not look"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
+    _plain_legend(figure, "prefix", "added", "target", "cross")
     return figure
 
 
