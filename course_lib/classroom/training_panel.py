@@ -85,6 +85,23 @@ class TrainingPanel(CourseWidget, source="training_panel"):
         self._show("finished" if self._run.finished else "stopped")
         return record
 
+    def open(self) -> None:
+        super().open()
+        self._hear_while_busy()
+
+    def _send(self, msg, buffers=None) -> None:
+        super()._send(msg, buffers)
+        self._hear_while_busy()
+
+    def _hear_while_busy(self) -> None:
+        """Let the browser's messages come in a thread of their own, also while the cell trains.
+
+        JupyterLab asks for that thread (a subshell), but ipykernel, from 7.4 on, delivers to whoever spoke last through
+        the widget: to the cell, behind which Stop would wait until all is over. Without that note, JupyterLab has its
+        way. Where there is no such note, or there are no subshells, this does nothing.
+        """
+        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+
     def describe(self) -> str:
         record, done = self._run.record, f"{self._run.step} of {self._run.steps} steps"
         loss = f" The loss is {record.losses[-1]:.3g}." if record.losses else ""
