@@ -158,6 +158,12 @@ def test_another_seed_draws_another_dropout(uninterrupted):
     assert run.record.losses != uninterrupted[0]
 
 
+def test_each_step_draws_its_own_dropout():
+    example = batch_of(0)
+    losses = a_run(batch_of=lambda step: example, learning_rate=1e-12).train().losses
+    assert len(set(losses)) == STEPS
+
+
 @pytest.mark.parametrize("stops", [[0], [1], [3, 3, 5], list(range(STEPS + 1))])
 def test_a_run_in_pieces_is_the_run_in_one(uninterrupted, stops):
     run = a_run()
