@@ -198,22 +198,21 @@ def test_a_moved_boundary_is_computed_and_until_then_nothing_old_is_shown_as_new
     page, root = live.page, live.page.locator(".ax")
     before = colour_at(page, 1, 0)
     divider(page).focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # one only: on a slow machine a second might come after the first was asked for
     settle(page)
-    expect(divider(page)).to_have_attribute("aria-valuenow", "6")
-    expect(slider(page)).to_have_value("6")
+    expect(divider(page)).to_have_attribute("aria-valuenow", "5")
+    expect(slider(page)).to_have_value("5")
     expect(root).to_have_attribute("aria-busy", "true")
     expect(page.locator(".ax-status")).to_have_text("computing …")
     pale = colour_at(page, 1, 0)
     assert pale != before
     message = live.answer()
     assert {name: message[name] for name in ("type", "prefix_len", "text")} == {
-        "type": "compute", "prefix_len": 6, "text": None
+        "type": "compute", "prefix_len": 5, "text": None
     }  # fmt: skip
     expect(root).to_have_attribute("aria-busy", "false")
     expect(page.locator(".ax-status")).to_have_text("")
-    assert live.explorer.prefix_len == 6
+    assert live.explorer.prefix_len == 5
     assert sentence(page) == live.explorer.describe()
     assert live.asked() == []
 
