@@ -12,6 +12,8 @@ from .predict import predict
 from .progress import progress
 from .quiz import quiz
 from .show import show, show_source
+from .training_panel import train_live
+from .training_pictures import loss_curve
 
 __all__ = [
     "AttentionExplorer",
@@ -20,9 +22,11 @@ __all__ = [
     "check",
     "course_map",
     "lesson_pictures",
+    "loss_curve",
     "predict",
     "progress",
     "quiz",
     "show",
     "show_source",
+    "train_live",
 ]
