@@ -12,7 +12,7 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks bench lint lock links
+.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -41,8 +41,12 @@ test-gpu: setup ## run every notebook on a GPU (needs a CUDA build of torch)
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
 
-bench: setup-browser ## measure how fast the explorer answers, in a real browser
+experiments: setup ## train what the lessons compare, over several seeds, and record it
+	OMP_WAIT_POLICY=PASSIVE $(VENV_PYTHON) tools/experiments.py
+
+bench: setup-browser ## measure how fast the explorer answers, and what a training step spends its time on
 	$(VENV_PYTHON) tools/bench_explorer.py
+	OMP_WAIT_POLICY=PASSIVE $(VENV_PYTHON) tools/profile_step.py
 
 lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .

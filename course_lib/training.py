@@ -32,16 +32,18 @@ from .training_record import Record, machine, today
 __all__ = ["Record", "Run", "learning_rate_at", "target_loss"]
 
 
-def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int, floor: float = 0.0) -> float:
-    """Return the learning rate of a step, 0..steps - 1: up in a line to `peak`, then down in half a cosine.
+def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int, cooldown: int) -> float:
+    """Return the learning rate of a step, 0..steps - 1: up in a line to `peak`, where it stays, and down in a line.
 
-    The first of `warmup` steps has peak / warmup, the last one the peak; the last of all steps comes near to floor *
-    peak. Sources: Goyal et al. 2017, section 2.2 (warm-up); Loshchilov and Hutter 2017 (SGDR), equation 5.
+    The first of `warmup` steps has peak / warmup, the last of all has peak / cooldown; where the two lines meet under
+    the peak, the lower one counts. In a run of a few hundred steps, where a model learns one thing after the other,
+    what it gains in the long middle is lost under a cosine, which is low by then.
+
+    Sources: Goyal et al. 2017, section 2.2 (warm-up); Hägele et al. 2024, arXiv 2405.18392 (constant, then cooldown).
     """
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    share = (step + 1 - warmup) / (steps - warmup + 1)
-    return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * share)) / 2)
+    up = (step + 1) / warmup if warmup else 1.0
+    down = (steps - step) / cooldown if cooldown else 1.0
+    return peak * min(1.0, up, down)
 
 
 class Run:
@@ -52,7 +54,8 @@ class Run:
                     PrefixLM.forward, targets included. It must depend on the step alone, not on what it was asked
                     before; it is moved to the model's device.
     steps           how many there are in all.
-    learning_rate   the peak; see `learning_rate_at` for `warmup` (in steps; a tenth of all unless given).
+    learning_rate   the peak; see `learning_rate_at` for `warmup` and `cooldown`, in steps; unless given, a tenth and a
+                    quarter of all.
     weight_decay    of matrices; vectors (the norms' weights) do not decay.
     clip            the gradient's largest norm, over all weights; None leaves it as it is.
     seed            of dropout, which is all that is random here; and for the record.
@@ -72,6 +75,7 @@ class Run:
         steps: int,
         learning_rate: float = 3e-3,
         warmup: int | None = None,
+        cooldown: int | None = None,
         weight_decay: float = 0.1,
         clip: float | None = 1.0,
         seed: int = 0,
@@ -87,9 +91,9 @@ class Run:
         if not isinstance(objective, str):
             raise TypeError(f"objective must be words, got {shown(objective)}")
         self.steps = whole_number("steps", steps, low=1)
-        self.warmup = (
-            self.steps // 10 if warmup is None else whole_number("warmup", warmup, high=steps, high_name="steps")
-        )
+        limit = {"high": steps, "high_name": "steps"}
+        self.warmup = self.steps // 10 if warmup is None else whole_number("warmup", warmup, **limit)
+        self.cooldown = self.steps // 4 if cooldown is None else whole_number("cooldown", cooldown, **limit)
         self.learning_rate = _positive("learning_rate", learning_rate)
         self.clip = None if clip is None else _positive("clip", clip)
         if evaluate_every is not None:
@@ -115,6 +119,7 @@ class Run:
                 "steps": self.steps,
                 "learning_rate": self.learning_rate,
                 "warmup": self.warmup,
+                "cooldown": self.cooldown,
                 "weight_decay": decay,
                 "clip": self.clip,
             },
@@ -184,9 +189,9 @@ class Run:
                 f"step {step + 1} of {self.steps}: the {what}. The training diverged; this step was not taken. Begin a "
                 f"new run with a lower learning_rate (it was {self.learning_rate:g}) or a longer warmup ({self.warmup})"
             )
-        schedule = {"steps": self.steps, "peak": self.learning_rate, "warmup": self.warmup}
+        schedule = {"steps": self.steps, "warmup": self.warmup, "cooldown": self.cooldown}
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, **schedule)
+            group["lr"] = learning_rate_at(step, peak=self.learning_rate, **schedule)
         self._committing = True  # what belongs together: no interrupt may come in between
         try:
             self.optimizer.step()

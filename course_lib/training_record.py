@@ -21,7 +21,7 @@ class Record:
 
     objective         what was trained, in words
     config            the model's Config, as a dict
-    settings          steps (asked for), learning_rate, warmup, weight_decay, clip
+    settings          steps (asked for), learning_rate, warmup, cooldown, weight_decay, clip
     seed              of the run
     losses            of each step, before it was taken: the mean over the tokens that carried loss, in nats
     tokens_read       of each step, padding not counted

@@ -23,7 +23,7 @@ def small(monkeypatch):
     """Sizes that train in a moment."""
     tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 2}
     monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
-    monkeypatch.setattr(arms, "DOCS", arms.DOCS | tiny)
+    monkeypatch.setattr(arms, "TEXT", arms.TEXT | tiny)
     monkeypatch.setattr(arms, "HELD_OUT", 4)
 
 
@@ -44,7 +44,7 @@ def test_an_arm_changes_the_mask_or_the_loss_and_never_the_tokens():
     assert everywhere.loss_mask.int().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]
 
 
-@pytest.mark.parametrize("make", [arms.storyteller_run, arms.python_docs_run])
+@pytest.mark.parametrize("make", [arms.storyteller_run, arms.text_run])
 def test_arms_begin_alike_and_read_alike(make, small):
     runs = [make(seed=3, arm=arm) for arm in arms.ARMS]
     for run in runs[1:]:
@@ -56,7 +56,7 @@ def test_arms_begin_alike_and_read_alike(make, small):
     assert not torch.equal(other.batch_of(0).inputs, runs[2].batch_of(0).inputs)
 
 
-@pytest.mark.parametrize("make", [arms.storyteller_run, arms.python_docs_run])
+@pytest.mark.parametrize("make", [arms.storyteller_run, arms.text_run])
 def test_the_causal_arms_are_measured_on_the_same_targets_before_any_training(make, small):
     """Same weights, same mask, and the loss on targets whatever they train on: one number."""
     values = [
@@ -73,22 +73,32 @@ def test_a_run_trains_and_says_what_it_kept(small):
 
 
 def test_a_fixed_prefix_is_the_prefix_of_every_window(small):
-    run = arms.python_docs_run(seed=0, arm=PREFIX, prefix=arms.FIXED_PREFIX)
+    run = arms.text_run(seed=0, arm=PREFIX, prefix=arms.FIXED_PREFIX)
     assert run.batch_of(5).prefix_len.tolist() == [arms.FIXED_PREFIX] * 2
-    drawn = torch.cat([arms.python_docs_run(seed=0, arm=PREFIX).batch_of(step).prefix_len for step in range(40)])
+    drawn = torch.cat([arms.text_run(seed=0, arm=PREFIX).batch_of(step).prefix_len for step in range(40)])
     assert drawn.min() >= 1
-    assert drawn.max() < arms.DOCS["window_len"]
+    assert drawn.max() < arms.TEXT["window_len"]
     assert len(drawn.unique()) > 20
 
 
 def test_held_out_windows_are_whole_and_not_trained_on():
-    vocabulary, train = arms.docs_ids("train")
-    windows = arms.docs_windows("held_out")
-    assert windows.shape == (arms.HELD_OUT, arms.DOCS["window_len"])
+    vocabulary, train, windows = arms.corpus()
+    assert windows.shape == (arms.HELD_OUT, arms.TEXT["window_len"])
     assert windows.max() < len(vocabulary)
     text = " ".join(map(str, train.tolist()))
     seen = sum(" ".join(map(str, window.tolist())) in text for window in windows)
     assert seen == 0
+
+
+def test_a_text_of_the_learners_own_is_cut_into_two_parts_and_trained_on(small):
+    words = [f"word{i % 700}" for i in range(1400)]
+    vocabulary, train, windows = arms.corpus(" ".join(words))
+    assert vocabulary.decode(train) == " ".join(words[:1260])
+    assert windows.shape == (2, arms.TEXT["window_len"])
+    assert vocabulary.decode(windows.flatten()) == " ".join(words[1260 : 1260 + 128])
+    run = arms.text_run(0, PREFIX, text=" ".join(words))
+    assert "target loss" in run.train().evaluations[-1]
+    assert run.record.objective == "a text, prefix uniform: prefix, loss on targets"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +106,9 @@ def test_held_out_windows_are_whole_and_not_trained_on():
     [
         (lambda: arms.storyteller_run(seed=0, arm="prefix"), "arm must be one of causal, loss everywhere; "),
         (lambda: arms.as_arm(batch(), "none"), "arm must be one of"),
-        (lambda: arms.python_docs_run(seed=0, arm=PREFIX, prefix=64), "prefix must be from 0 to 63, got 64"),
+        (lambda: arms.text_run(seed=0, arm=PREFIX, prefix=64), "prefix must be from 0 to 63, got 64"),
         (lambda: arms.storyteller_run(seed=-1, arm=PREFIX), "seed must be at least 0"),
+        (lambda: arms.text_run(0, PREFIX, text="too short"), "text must have at least 1280 words, 20 windows of 64, got 2"),
     ],
 )
 def test_what_there_is_not_is_refused(call, says):
@@ -107,7 +118,7 @@ def test_what_there_is_not_is_refused(call, says):
 
 def test_the_target_loss_of_an_untrained_model_is_that_of_guessing(small):
     """Small weights say nothing yet: about log(V) nats a token."""
-    run = arms.python_docs_run(seed=0, arm=PREFIX)
-    vocabulary, _ = arms.docs_ids("train")
-    loss = target_loss(run.model, prefix_lm_batch(arms.docs_windows("held_out"), 8))
+    run = arms.text_run(seed=0, arm=PREFIX)
+    vocabulary, _, windows = arms.corpus()
+    loss = target_loss(run.model, prefix_lm_batch(windows, 8))
     assert abs(loss - torch.tensor(float(len(vocabulary))).log()) < 0.5

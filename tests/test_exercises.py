@@ -6,10 +6,11 @@ from importlib import import_module
 import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
+from torch.nn import functional as F
 
 from course_lib import masks
 from course_lib.classroom.banks import load_banks
-from course_lib.classroom.exercises import EXERCISES, check, prefix_mask
+from course_lib.classroom.exercises import EXERCISES, check, prefix_lm, prefix_mask
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,83 @@ WRONG_COUNTS = {
     "count": lambda t: t**3,
 }
 
+
+
+def rows(condition):
+    """Return a loss mask function from a condition on row i and prefix p."""
+    return lambda p, t: condition(torch.arange(t), p) & torch.ones(t, dtype=torch.bool)
+
+
+WRONG_ROWS = {
+    "one_late": rows(lambda i, p: i >= p),
+    "two_late": rows(lambda i, p: i >= p + 1),
+    "one_early": rows(lambda i, p: i >= p - 2),
+    "everywhere": rows(lambda i, p: i >= 0),
+    "inverted": rows(lambda i, p: i < p - 1),
+    "rows": rows(lambda i, p: (i >= p - 1) & (i < 6)),
+    "not_rows": lambda p, t: [i >= p - 1 for i in range(t)],
+}
+
+
+def decode(attend, keep=lambda old, new: torch.cat([old, new], 2)):
+    """Return a decode step from how it attends, (q, own k, own v, all k, all v), and how it keeps."""
+
+    def step(q, k, v, kept):
+        pair = (k, v) if kept is None else (keep(kept[0], k), keep(kept[1], v))
+        return attend(q, k, v, *pair), pair
+
+    return step
+
+
+def in_place(q, k, v, kept):
+    """Write over the oldest row of what was given, after all else is right."""
+    out, pair = prefix_lm.decode_step(q, k, v, kept)
+    if kept is not None:
+        kept[0][:, :, 0] = 0
+    return out, pair
+
+
+SDPA = F.scaled_dot_product_attention
+WRONG_STEPS = {
+    "top_left": decode(lambda q, k, v, K, V: SDPA(q, K, V, is_causal=True)),
+    "only_itself": decode(lambda q, k, v, K, V: SDPA(q, k, v)),
+    "length": decode(lambda q, k, v, K, V: SDPA(q, K, V), keep=lambda old, new: new),
+    "shape": decode(lambda q, k, v, K, V: SDPA(q, K, V).transpose(1, 2)),
+    "values": decode(lambda q, k, v, K, V: SDPA(q, K, V, scale=1.0)),
+    "form": lambda q, k, v, kept: SDPA(q, k, v),
+    "overwrote": in_place,
+}
+
+
+def counts(rows_of):
+    """Return a `stale` from a function of (old, new, total) to the rows of layers 1, 2, and each later one."""
+
+    def stale(old, new, total, layers):
+        first, second, later = (0, 0, 0) if max(old, 1) == max(new, 1) else rows_of(old, new, total)
+        return ([first, second] + [later] * layers)[:layers]
+
+    return stale
+
+
+WRONG_COUNTS_OF_STALE = {
+    "everything": counts(lambda o, n, t: (t, t, t)),
+    "new_rows": counts(lambda o, n, t: (0, abs(n - o), t)),
+    "last_too": counts(lambda o, n, t: (0, max(o, n), t)),
+    "only_layer_two": counts(lambda o, n, t: (0, max(o, n) - 1, 0)),
+    "nothing": counts(lambda o, n, t: (0, 0, 0)),
+    "counts": counts(lambda o, n, t: (0, min(o, n), t)),
+    "not_counts": lambda o, n, t, layers: 3,
+}
+
+WRONG_DRAWS = {
+    "too_long": lambda t, g: int(torch.randint(1, t + 1, (), generator=g)),
+    "empty": lambda t, g: int(torch.randint(0, t, (), generator=g)),
+    "outside": lambda t, g: -1,
+    "missing": lambda t, g: int(torch.randint(1, t - 1, (), generator=g)),
+    "uneven": lambda t, g: min(int(torch.randint(1, t + 3, (), generator=g)), t - 1),
+    "not_int": lambda t, g: torch.randint(1, t, (), generator=g),
+}
+
 LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731
 KNOWN_WRONG = [
     *(("count_pairs", slug, fn) for slug, fn in WRONG_COUNTS.items()),
@@ -114,6 +192,10 @@ KNOWN_WRONG = [
     ("bug_d", "blind", lambda p, t, pads: masks.causal_mask(t) & (torch.arange(t) >= pads)),
     ("bug_d", "leaks", lambda p, t, pads: masks.prefix_mask(p, t) & (torch.arange(t) >= min(pads, 1))),
     ("bug_d", "not_a_mask", lambda p, t, pads: masks.create_prefix_mask(p, t)),
+    *(("loss_mask", slug, fn) for slug, fn in WRONG_ROWS.items()),
+    *(("decode_step", slug, fn) for slug, fn in WRONG_STEPS.items()),
+    *(("stale", slug, fn) for slug, fn in WRONG_COUNTS_OF_STALE.items()),
+    *(("sample_prefix", slug, fn) for slug, fn in WRONG_DRAWS.items()),
 ]
 
 

@@ -90,17 +90,16 @@ def test_a_step_is_adamw_as_it_was_written_down():
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=0)
 
 
-def test_the_learning_rate_goes_up_in_a_line_and_down_in_a_cosine():
-    rates = [learning_rate_at(step, steps=100, peak=2.0, warmup=10) for step in range(100)]
+def test_the_learning_rate_goes_up_in_a_line_stays_and_goes_down_in_a_line():
+    schedule = {"steps": 100, "peak": 2.0, "warmup": 10, "cooldown": 25}
+    rates = [learning_rate_at(step, **schedule) for step in range(100)]
     assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
-    assert max(rates) == rates[9] == 2.0
-    assert all(a > b for a, b in pairwise(rates[9:]))
-    assert 0 < rates[-1] < 0.002
-    middle = (rates[54] + rates[55]) / 2
-    assert middle == pytest.approx(1.0, abs=0.01)  # half way down at half of the time
-    assert learning_rate_at(99, steps=100, peak=2.0, warmup=10, floor=0.1) == pytest.approx(0.2, abs=0.001)
-    assert learning_rate_at(0, steps=5, peak=2.0, warmup=0) < 2.0
-    assert [learning_rate_at(step, steps=3, peak=3.0, warmup=3) for step in range(3)] == [1.0, 2.0, 3.0]
+    assert rates[9:76] == [2.0] * 67
+    assert rates[75:] == pytest.approx([0.08 * i for i in range(25, 0, -1)])
+    assert [learning_rate_at(step, steps=3, peak=3.0, warmup=3, cooldown=0) for step in range(3)] == [1.0, 2.0, 3.0]
+    assert [learning_rate_at(step, steps=3, peak=3.0, warmup=0, cooldown=3) for step in range(3)] == [3.0, 2.0, 1.0]
+    assert [learning_rate_at(step, steps=4, peak=4.0, warmup=4, cooldown=4) for step in range(4)] == [1, 2, 2, 1]
+    assert learning_rate_at(0, steps=1, peak=2.0, warmup=0, cooldown=0) == 2.0
 
 
 def test_it_overfits_one_batch():

@@ -2,7 +2,7 @@
 
 # Several of these bear their module's name. They are imported here at once, after their modules, so that
 # `from course_lib.classroom import progress` is always the object and never the module.
-from . import lesson_pictures
+from . import evidence, lesson_pictures, published
 from .attention_explorer import AttentionExplorer
 from .cache_explorer import CacheExplorer
 from .course_map import course_map
@@ -21,10 +21,12 @@ __all__ = [
     "MaskExplorer",
     "check",
     "course_map",
+    "evidence",
     "lesson_pictures",
     "loss_curve",
     "predict",
     "progress",
+    "published",
     "quiz",
     "show",
     "show_source",

@@ -166,3 +166,34 @@ def cost_against_causal(guess=None) -> Figure:
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="lower right")
     return figure
+
+
+def seen_by_model(seen: dict) -> Figure:
+    """Lesson 03: which inputs moved which outputs of one model, measured, {P: bool (T, T)}."""
+    figure, axes = _figure(3.9 * len(seen), 4.2, len(seen))
+    names = {0: "a decoder", max(seen): "an encoder"}
+    for axis, (prefix_len, cells) in zip(axes, seen.items(), strict=True):
+        title = f"P = {prefix_len}: {names.get(prefix_len, 'a prefix LM')}"
+        draw_mask(cells, prefix_len=prefix_len, title=title, ax=axis, legend=False)
+        axis.set(xlabel="input that was replaced", ylabel="output" if axis is axes[0] else "")
+    return figure
+
+
+def rows_apart(differences: dict, prefix_len: int) -> Figure:
+    """Lesson 03: how far each row's logits lie apart under the causal and the prefix mask, {model: one number a row}."""
+    figure, axes = _figure(9, 3.2, len(differences))
+    for axis, (name, rows) in zip(axes, differences.items(), strict=True):
+        colours = [LIGHT["prefix"] if i < prefix_len else LIGHT["target"] for i in range(len(rows))]
+        axis.bar(range(len(rows)), rows, color=colours)
+        for i, value in enumerate(rows):
+            axis.annotate("0" if value == 0 else f"{value:.2f}", (i, value), ha="center", va="bottom", fontsize=9)
+        axis.set_title(name, fontsize=11, color=LIGHT["ink"])
+        axis.set(xlabel="row", xticks=range(len(rows)), ylim=(0, max(max(rows) * 1.2, 0.1)), facecolor=LIGHT["paper"])
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("largest difference of a logit")
+    handles = [
+        Patch(color=LIGHT["prefix"], label="row of the prefix"),
+        Patch(color=LIGHT["target"], label="row of the target"),
+    ]
+    figure.legend(handles=handles, frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    return figure

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from course_lib import arms
+from course_lib.data import encode_story, story_vocabulary
 from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
 from course_lib.training_record import machine, today
@@ -23,52 +24,72 @@ from course_lib.training_record import machine, today
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "course_lib" / "classroom" / "results"
 FIRST = 20  # so many losses are kept as they are, for the test
+OUTLINE = "Omar, bat, queen, wind, island, secret."  # held out; every arm writes a story from it
 
 
 def prefix_lm(seeds: int) -> dict:
     """Lesson 03: three arms on two texts, and P fixed against P drawn."""
     runs, sweep = [], []
-    lengths = [1, *range(8, arms.DOCS["window_len"], 8)]
-    windows = arms.docs_windows("held_out")
+    lengths = [1, *range(8, arms.TEXT["window_len"], 8), arms.TEXT["window_len"] - 1]
+    windows = arms.corpus().held_out
 
     def at_every_prefix(trained: str, run) -> None:
         losses = [round(target_loss(run.model, prefix_lm_batch(windows, P)), 4) for P in lengths]
-        sweep.append({"trained": trained, "seed": run.record.seed, "prefix_lens": lengths, "losses": losses})
+        sweep.append({"trained": trained, "seed": run.record.seed, "losses": losses, **_cost(run.record)})
         print(sweep[-1], flush=True)
 
-    for data, make in (("stories", arms.storyteller_run), ("docs", arms.python_docs_run)):
-        for seed in range(seeds):
-            for arm in arms.ARMS:
-                run = make(seed=seed, arm=arm)
-                record = run.train()
-                measured = record.evaluations[-1]
-                runs.append(
-                    {
-                        "data": data,
-                        "arm": arm,
-                        "seed": seed,
-                        "loss": round(measured["target loss"], 4),
-                        **({"cards_kept": round(measured["cards kept"], 4)} if "cards kept" in measured else {}),
-                        "tokens_read": sum(record.tokens_read),
-                        "tokens_taught": sum(record.tokens_taught),
-                        "seconds": round(record.seconds, 1),
-                        "first_losses": record.losses[:FIRST],
-                    }
-                )
-                print(runs[-1] | {"first_losses": "..."}, flush=True)
-                if data == "docs" and arm == arms.ARMS[2]:
-                    at_every_prefix("drawn", run)
     for seed in range(seeds):
-        run = arms.python_docs_run(seed=seed, arm=arms.ARMS[2], prefix=arms.FIXED_PREFIX)
+        for arm in arms.ARMS:
+            run = arms.storyteller_run(seed, arm)
+            measured = run.train().evaluations[-1]
+            kept = {"cards_kept": round(measured["cards kept"], 4), "story": _story(run, arm)}
+            runs.append(_measured("stories", arm, run.record) | kept)
+            print(runs[-1], flush=True)
+        for arm in arms.ARMS:
+            run = arms.text_run(seed, arm)
+            run.train()
+            runs.append(_measured("docs", arm, run.record))
+            print(runs[-1], flush=True)
+        at_every_prefix("drawn", run)  # the last arm is the prefix LM with P drawn
+        run = arms.text_run(seed, arms.ARMS[2], prefix=arms.FIXED_PREFIX)
         run.train()
         at_every_prefix("fixed", run)
     return {
-        "config": {"stories": arms.STORYTELLER, "docs": arms.DOCS},
-        "window_len": arms.DOCS["window_len"],
+        "config": {"stories": arms.STORYTELLER, "docs": arms.TEXT},
+        "window_len": arms.TEXT["window_len"],
         "fixed_prefix": arms.FIXED_PREFIX,
+        "prefix_lens": lengths,
+        "outline": OUTLINE,
         "arms": runs,
         "sweep": sweep,
     }
+
+
+def _measured(data: str, arm: str, record) -> dict:
+    return {
+        "data": data,
+        "arm": arm,
+        "seed": record.seed,
+        "loss": round(record.evaluations[-1]["target loss"], 4),
+        **_cost(record),
+        "first_losses": record.losses[:FIRST],
+    }
+
+
+def _cost(record) -> dict:
+    return {
+        "tokens_read": sum(record.tokens_read),
+        "tokens_taught": sum(record.tokens_taught),
+        "seconds": round(record.seconds, 1),
+    }
+
+
+def _story(run, arm: str) -> str:
+    """Return what the model writes from OUTLINE, always taking the likeliest word."""
+    vocabulary = story_vocabulary()
+    prompt, prefix_len = encode_story(vocabulary, OUTLINE)
+    room = {"temperature": 0, "stop_id": vocabulary.EOS, "prefix_len": prefix_len if arm == arms.ARMS[2] else 0}
+    return vocabulary.decode([int(step.ids) for step in run.model.generate(prompt, 90, **room)], specials=False)
 
 
 EXPERIMENTS = {"prefix_lm": prefix_lm}

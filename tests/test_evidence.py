@@ -1,0 +1,146 @@
+"""Sentences and pictures follow from the record: what overlaps is not called better, and every dot is a number."""
+
+import copy
+from statistics import mean
+
+import pytest
+
+from course_lib.arms import ARMS
+from course_lib.classroom import evidence, published
+
+EVERYWHERE, CAUSAL, PREFIX = ARMS
+LOSSES = {  # of three seeds
+    "stories": {EVERYWHERE: [0.31, 0.33, 0.32], CAUSAL: [0.30, 0.34, 0.33], PREFIX: [0.32, 0.31, 0.30]},
+    "docs": {EVERYWHERE: [4.0, 4.1, 3.9], CAUSAL: [4.4, 4.3, 4.5], PREFIX: [4.45, 4.35, 4.2]},
+}
+SWEEP = {"fixed": [[6.0, 4.0, 4.4], [6.2, 4.1, 4.5]], "drawn": [[5.0, 4.05, 4.2], [5.2, 4.2, 4.3]]}
+
+
+def record():
+    """A record whose numbers are chosen for their overlaps."""
+    arms = [
+        {"data": data, "arm": arm, "seed": seed, "loss": loss, "tokens_read": 1_500_000, "tokens_taught": 40_000 + seed}
+        | ({"cards_kept": [0.9, 1.0, 0.95][seed], "story": f"{arm} {seed} wrote this."} if data == "stories" else {})
+        for data, of_arms in LOSSES.items()
+        for arm, losses in of_arms.items()
+        for seed, loss in enumerate(losses)
+    ]
+    sweep = [
+        {"trained": trained, "seed": seed, "losses": losses, "tokens_read": 900_000, "tokens_taught": 450_000}
+        for trained, curves in SWEEP.items()
+        for seed, losses in enumerate(curves)
+    ]
+    about = {"seeds": 3, "machine": "a machine", "date": "2026-01-02", "command": "make experiments"}
+    return about | {
+        "arms": arms,
+        "sweep": sweep,
+        "prefix_lens": [1, 32, 63],
+        "fixed_prefix": 32,
+        "window_len": 64,
+        "outline": "Omar, bat, queen, island.",
+    }
+
+
+def test_an_arm_wins_only_if_all_of_its_seeds_are_better():
+    results = record()
+    assert evidence.winner(results, "docs") == EVERYWHERE
+    assert evidence.winner(results, "stories") == evidence.NO_WINNER
+    words = evidence.arms_in_words(results)
+    assert f"On the Python documentation, every seed of «{EVERYWHERE}» is better than every seed of the others" in words
+    assert f"On the storyteller's stories, «{PREFIX}» has the lowest mean, but its seeds overlap" in words
+    assert f"{CAUSAL} 4.400 (4.300 to 4.500)" in words
+
+
+def test_one_that_beats_only_one_of_the_others_is_said_so():
+    results = record()
+    for run in results["arms"]:
+        if (run["data"], run["arm"], run["seed"]) == ("docs", PREFIX, 2):
+            run["loss"] = 4.05  # under the worst seed of the winner
+    assert evidence.winner(results, "docs") == evidence.NO_WINNER
+    assert f"every seed of «{EVERYWHERE}» beats every seed of «{CAUSAL}», but not of the other" in evidence.arms_in_words(
+        results
+    )
+
+
+def test_the_arms_picture_has_a_dot_for_each_seed_and_says_what_was_read():
+    figure = evidence.arms_picture(record())
+    for axis, of_arms in zip(figure.axes, LOSSES.values(), strict=True):
+        dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
+        assert dots == list(of_arms.values())
+        bars = [line.get_xdata()[0] for line in axis.lines if line.get_marker() != "o"]
+        assert bars == pytest.approx([mean(losses) for losses in of_arms.values()])
+        for label, arm in zip(axis.get_yticklabels(), of_arms, strict=True):
+            assert label.get_text() == f"{arm}\n1.50 M tokens read, 40 k carried loss"
+
+
+def test_the_sweep_is_drawn_and_said():
+    results = record()
+    axis = evidence.sweep_picture(results).axes[0]
+    curves = [list(line.get_ydata()) for line in axis.lines if len(line.get_xdata()) == 3]
+    assert curves[:2] == SWEEP["fixed"]
+    assert curves[3:5] == SWEEP["drawn"]
+    assert curves[2] == pytest.approx([6.1, 4.05, 4.45])
+    words = evidence.sweep_in_words(results)
+    assert "At P = 32, where the fixed models were trained, it is 4.05 with P fixed and 4.12 with P drawn." in words
+    assert "differ most at P = 1: 6.10 with P fixed and 5.10 with P drawn." in words
+
+
+def test_the_weak_spot_is_where_no_seed_overlaps_and_the_gap_is_largest():
+    results = record()
+    assert evidence.weak_spot(results) == evidence.BELOW
+    above = copy.deepcopy(results)
+    for run in above["sweep"]:
+        run["losses"][0] = 5.0
+    assert evidence.weak_spot(above) == evidence.ABOVE
+    for run in above["sweep"]:
+        run["losses"][2] = 5.0
+    assert evidence.weak_spot(above) == evidence.NOWHERE
+
+
+def test_stories_are_those_of_the_first_seed_with_what_all_seeds_kept():
+    told = evidence.stories(record())
+    for arm in ARMS:
+        assert f"{arm}, which kept 95% of all held-out cards:\n{arm} 0 wrote this." in told
+
+
+def test_where_it_comes_from_is_said():
+    said = evidence.provenance(record())
+    for part in ("3 seeds", "a machine", "2026-01-02", "make experiments"):
+        assert part in said
+
+
+def test_an_unknown_record_is_refused():
+    with pytest.raises(ValueError, match="name must be one of prefix_lm, got 'nothing'"):
+        evidence.load("nothing")
+
+
+# --- what others published ---
+
+
+def test_published_numbers_are_those_of_the_tables():
+    """Typed once more, from the tables: T5's 2, Wang's 3 and 8, Ding's 8, Transfusion's 5, U-PaLM's MMLU."""
+    pairs = [(one.causal, one.both_ways) for one in published.PUBLISHED]
+    t5 = [(74.70, 81.82), (61.14, 78.94), (55.02, 68.11), (73.78, 79.68), (53.81, 76.87)]
+    wang = [(44.2, 43.5), (42.4, 41.8), (50.4, 48.9), (51.4, 54.0), (47.1, 51.0), (50.3, 55.2), (51.3, 52.3), (52.1, 52.0)]
+    others = [(43.3, 46.6), (61.0, 64.8), (78.0, 81.4), (69.3, 70.7), (12.7, 16.0)]
+    assert pairs == t5 + wang + others
+
+
+def test_both_published_pictures_show_the_same_numbers():
+    drawn = published.picture().axes[0]
+    hover = published.plotly()
+    for marker, trace, name in (("s", hover.data[0], "causal"), ("o", hover.data[1], "both_ways")):
+        values = [getattr(one, name) for one in published.PUBLISHED]
+        assert [line.get_xdata()[0] for line in drawn.lines if line.get_marker() == marker] == values
+        assert list(trace.x) == values
+    rows = [label.get_text() for label in drawn.get_yticklabels()]
+    assert list(hover.data[0].y) == rows
+    assert len(set(rows)) == len(rows)  # plotly would draw equal names in one row
+
+
+def test_the_published_sentence_counts_right():
+    words = published.in_words()
+    behind = [one for one in published.PUBLISHED if one.both_ways <= one.causal]
+    assert f"both ways is ahead in {len(published.PUBLISHED) - len(behind)}" in words
+    assert all(f"{one.what} in {one.source}" in words for one in behind)
+    assert len(behind) == 4

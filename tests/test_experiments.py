@@ -1,0 +1,95 @@
+"""The records that lessons draw: they are of this code, they repeat, and they hold every run that they speak of."""
+
+import json
+
+import experiments
+import pytest
+import torch
+
+from course_lib import arms
+from course_lib.classroom import evidence
+from course_lib.data import read_outline
+
+RECORDS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(evidence.RESULTS.glob("*.json"))}
+TOLERANCE = 2e-3  # nats: sums in another order, on another processor, grow to this in twenty steps, and hardly more
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_every_experiment_has_its_record_and_every_record_its_experiment():
+    assert set(RECORDS) == set(experiments.EXPERIMENTS)
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_a_record_says_where_it_comes_from(record):
+    assert record["seeds"] >= 3
+    assert "CPU" in record["machine"]
+    assert "torch" in record["machine"]
+    assert record["date"].count("-") == 2
+    assert record["command"] == "make experiments"
+
+
+def test_prefix_lm_was_recorded_with_the_sizes_that_the_lesson_trains():
+    record = RECORDS["prefix_lm"]
+    assert record["config"] == {"stories": arms.STORYTELLER, "docs": arms.TEXT}
+    runs = [(run["data"], run["arm"], run["seed"]) for run in record["arms"]]
+    assert sorted(runs) == sorted(
+        (data, arm, seed) for data in evidence.DATA for arm in arms.ARMS for seed in range(record["seeds"])
+    )
+    swept = sorted((run["trained"], run["seed"]) for run in record["sweep"])
+    assert swept == sorted((kind, seed) for kind in ("fixed", "drawn") for seed in range(record["seeds"]))
+
+
+def test_prefix_lm_arms_read_the_same_tokens():
+    for data in evidence.DATA:
+        for seed in range(RECORDS["prefix_lm"]["seeds"]):
+            runs = [run for run in RECORDS["prefix_lm"]["arms"] if (run["data"], run["seed"]) == (data, seed)]
+            everywhere, causal, prefix = (run["tokens_taught"] for run in runs)
+            assert len({run["tokens_read"] for run in runs}) == 1
+            assert causal == prefix < everywhere == runs[0]["tokens_read"]
+
+
+@pytest.mark.parametrize(("data", "make"), [("stories", arms.storyteller_run), ("docs", arms.text_run)])
+def test_prefix_lm_repeats(data, make):
+    arm = arms.ARMS[2]
+    recorded = next(run for run in RECORDS["prefix_lm"]["arms"] if (run["data"], run["arm"]) == (data, arm))
+    run = make(recorded["seed"], arm)
+    run.evaluate = None
+    losses = run.train(experiments.FIRST).losses
+    assert len(recorded["first_losses"]) == experiments.FIRST
+    assert losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_an_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
+    """Tiny, and with the lesson's own pictures and sentences at its end."""
+    tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 2}
+    monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
+    monkeypatch.setattr(arms, "TEXT", arms.TEXT | tiny)
+    monkeypatch.setattr(arms, "HELD_OUT", 4)
+    arms.corpus.cache_clear()  # it keeps the held-out windows
+    assert experiments.main(["prefix_lm", "--seeds", "2", "--out", str(tmp_path)]) == 0
+    arms.corpus.cache_clear()
+    monkeypatch.setattr(evidence, "RESULTS", tmp_path)
+    results = evidence.load("prefix_lm")
+    assert [file.name for file in tmp_path.iterdir()] == ["prefix_lm.json"]
+    assert len(results["arms"]) == 2 * 3 * 2
+    assert evidence.winner(results, "docs") in (*arms.ARMS, evidence.NO_WINNER)
+    assert len(evidence.arms_picture(results).axes) == 2
+    assert len(evidence.sweep_picture(results).axes) == 1
+    assert f"Outline: {experiments.OUTLINE}" in evidence.stories(results)
+
+
+def test_the_outline_that_every_arm_is_given_is_held_out():
+    assert read_outline(experiments.OUTLINE).split == "held_out"
+
+
+def test_no_seeds_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        experiments.main(["--seeds", "0"])
+    assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
