@@ -59,6 +59,7 @@ class KVCache:
     prefix_lens   prefix lengths, one int per example; None before the first call.
     keys, values  per layer, (B, kv_heads, capacity, D).
     tokens, positions   (B, capacity), and `inputs`, what layer 2 was given, (B, capacity, dim): for extend_prefix.
+                  Positions are (B, capacity, 2) where the model has block positions, too.
                   Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
                   two int64 more, however many layers there are. `nbytes` is all together.
 
@@ -76,7 +77,9 @@ class KVCache:
         shape = (self.batch_size, config.kv_heads, self.capacity, config.head_dim)
         self.keys = [torch.zeros(shape, **own) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, **own) for _ in range(config.layers)]
-        self.tokens, self.positions = torch.zeros(2, *batch, dtype=torch.int64, device=weight.device)
+        whole = {"dtype": torch.int64, "device": weight.device}
+        self.tokens = torch.zeros(batch, **whole)
+        self.positions = torch.zeros((*batch, 2) if config.has_blocks else batch, **whole)
         self.inputs = torch.zeros(*batch, config.dim, **own)
         self.last = torch.zeros(self.batch_size, config.dim, **own)  # the model's answer to each example's last token
         self.lengths = [0] * self.batch_size
@@ -201,7 +204,8 @@ class _Call:
     """One call of the model with a cache: n new tokens for each example, of which counts[b] are real.
 
     mask        (B, 1, n, S): whom each new row sees among the S rows that are held then.
-    positions   (B, n): the rows where the new tokens stand, unless the caller gave others; 0 for padding.
+    positions   (B, n), or (B, n, 2) with block positions: the rows where the new tokens stand, in block 0, unless the
+                caller gave others; 0 for padding.
     """
 
     def __init__(
@@ -214,7 +218,11 @@ class _Call:
         real = new < torch.tensor(counts, device=device)[:, None]
         self.example, self.new = real.nonzero(as_tuple=True)
         self.row = row[self.example, self.new]
-        self.positions = row.where(real, 0) if positions is None else positions.expand_as(row)
+        if positions is None:
+            positions = row.where(real, 0)
+            if cache.positions.dim() == 3:
+                positions = torch.stack([positions, torch.zeros_like(row)], dim=-1)
+        self.positions = positions.expand(*row.shape, *cache.positions.shape[2:])
         self.total = max((n + count for n, count in zip(cache.lengths, counts, strict=True)), default=0)
         key = torch.arange(self.total, device=device)
         prefix = torch.tensor(prefix_lens, device=device)[:, None, None]

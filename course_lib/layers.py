@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ._check import shown, whole_number
 from .kernels.reference import softmax_attention
 from .masks import Visibility
-from .positions import rotary
+from .positions import rotary, rotary_2d
 
 __all__ = ["MLPS", "NORMS", "Attention", "GeluMLP", "SerialBlock", "SwiGLU"]
 
@@ -71,7 +71,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim). Row i of `mask` says what x[:, i] may see.
 
-        positions   (T,) or (B, T); 0..T - 1 unless given. With a cache they must be given, as must the mask.
+        positions   (T,) or (B, T); 0..T - 1 unless given. With a cache they must be given, as must the mask. Or
+                    (B, T, 2), positions and block positions, for the two-dimensional rotary form.
         cache       an object whose `write(keys, values)` keeps the rows of this call and returns all S rows it holds,
                     (B, kv_heads, S, D) each; or those two tensors themselves, and then x adds no keys of its own. The
                     mask is (T, S) or (B, 1, T, S).
@@ -110,6 +111,8 @@ class Attention(nn.Module):
     def _turned(self, x: Tensor, positions: Tensor | None) -> Tensor:
         if not self.rotary:
             return x
+        if positions is not None and positions.dim() == 3:
+            return rotary_2d(x, positions)
         return rotary(x, torch.arange(x.shape[2], device=x.device) if positions is None else positions)
 
 

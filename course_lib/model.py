@@ -29,6 +29,9 @@ from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
 
 
+POSITIONS = ("rotary", "learned", "glm", "glm_rotary")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """The sizes and choices that make a model; what is None is filled in."""
@@ -43,7 +46,7 @@ class Config:
     max_len: int = 256  # the most tokens in a row
     attention: str = "softmax"
     block: str = "serial"
-    positions: str = "rotary"  # or learned
+    positions: str = "rotary"  # or learned; or with GLM's block positions, glm (two learned tables) or glm_rotary
     norm: str = "rmsnorm"  # or layernorm
     mlp: str = "swiglu"  # or gelu
     tied: bool = True  # one table for the tokens that come in and those that go out
@@ -66,13 +69,20 @@ class Config:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
             whole_number(name, getattr(self, name), low=1)
-        choices = {"attention": ("softmax",), "block": ("serial",), "positions": ("rotary", "learned")}
+        if self.positions == "glm_rotary" and self.head_dim % 4:
+            raise ValueError(f"head_dim must be a multiple of 4 for glm_rotary, got {self.head_dim}")
+        choices = {"attention": ("softmax",), "block": ("serial",), "positions": POSITIONS}
         for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
             one_of(name, getattr(self, name), allowed)
         if not isinstance(self.tied, bool):
             raise TypeError(f"tied must be True or False, got {shown(self.tied)}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(self.dropout)}")
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether a token has a block position beside its position (`course_lib.glm`)."""
+        return self.positions.startswith("glm")
 
 
 class PrefixLM(nn.Module):
@@ -82,7 +92,8 @@ class PrefixLM(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.learned_positions = LearnedPositions(config.max_len, config.dim) if config.positions == "learned" else None
+        tables = {"learned": 1, "glm": 2}.get(config.positions, 0)
+        self.learned_positions = nn.ModuleList(LearnedPositions(config.max_len, config.dim) for _ in range(tables))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             SerialBlock(
@@ -91,7 +102,7 @@ class PrefixLM(nn.Module):
                 head_dim=config.head_dim,
                 hidden=config.hidden,
                 kv_heads=config.kv_heads,
-                rotary=config.positions == "rotary",
+                rotary=config.positions in ("rotary", "glm_rotary"),
                 norm=config.norm,
                 mlp=config.mlp,
                 dropout=config.dropout,
@@ -131,28 +142,30 @@ class PrefixLM(nn.Module):
         lengths        (B,): example b has that many tokens, then padding, which touches nothing.
         document_lens  lengths of the documents packed in a row, or a list of such lists; see `Visibility`.
         positions      (T,) or (B, T), each below max_len; unless given they begin at 0, in each document anew.
+        block_positions   likewise, for a model that has them (positions="glm" or "glm_rotary"); 0 unless given.
         cache          the tokens go on where it ends, and lengths count these tokens only. Not differentiable.
 
         On an accelerator, checking ids waits for the device.
         """
-        if block_positions is not None:
-            raise ValueError(f"block_positions must be None: this model's positions are {self.config.positions!r}")
         if targets is None and loss_mask is not None:
             raise ValueError("loss_mask is of no use without targets")
         if targets is not None and cache is not None:
             raise ValueError("targets and cache exclude each other: what a cache keeps is not differentiable")
         seen = Visibility(prefix_len, lengths, document_lens)
         with torch.set_grad_enabled(torch.is_grad_enabled() and cache is None):
-            logits = self.logits(self.hidden(tokens, seen, positions=positions, cache=cache))
+            places = {"positions": positions, "block_positions": block_positions}
+            logits = self.logits(self.hidden(tokens, seen, **places, cache=cache))
         if targets is None:
             return logits, None
         if loss_mask is None:
             loss_mask = default_loss_mask(seen, tokens.shape[1], device=tokens.device)
         return logits, masked_loss(logits, targets, loss_mask)
 
-    def hidden(self, tokens: Tensor, seen: Visibility, *, positions=None, cache: KVCache | None = None) -> Tensor:
+    def hidden(
+        self, tokens: Tensor, seen: Visibility, *, positions=None, block_positions=None, cache: KVCache | None = None
+    ) -> Tensor:
         """Return what the last layer says of each token, normed, (B, T, dim)."""
-        self._check(tokens, seen, positions)
+        positions = self._check(tokens, seen, positions, block_positions)
         call = None if cache is None else cache.begin(tokens, seen, positions)
         mask, positions = self._placed(tokens, seen, positions) if call is None else (call.mask, call.positions)
         x = self.embed(tokens, positions)
@@ -166,8 +179,9 @@ class PrefixLM(nn.Module):
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return what the first layer is given, (B, T, dim)."""
         x = self.embedding(tokens)
-        if self.learned_positions is not None:
-            x = x + self.learned_positions(positions)
+        kinds = positions.unbind(-1) if self.config.has_blocks else [positions]
+        for table, ids in zip(self.learned_positions, kinds, strict=False):  # no tables where they are rotary
+            x = x + table(ids)
         return self.dropout(x)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -175,11 +189,11 @@ class PrefixLM(nn.Module):
         return F.linear(x, self.embedding.weight if self.head is None else self.head.weight)
 
     def attention_weights(
-        self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None
+        self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None, block_positions=None
     ) -> list:
         """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures."""
         seen, weights = Visibility(prefix_len, lengths, document_lens), []
-        self._check(tokens, seen, positions)
+        positions = self._check(tokens, seen, positions, block_positions)
         mask, positions = self._placed(tokens, seen, positions)
         with evaluating(self):
             x = self.embed(tokens, positions)
@@ -257,9 +271,12 @@ class PrefixLM(nn.Module):
         if positions is None:
             documents = (total,) if seen.document_lens is None else seen.document_lens
             positions = document_positions(documents, total, device=tokens.device)
+            if self.config.has_blocks:
+                positions = _with_blocks(positions, torch.zeros_like(positions), tokens.shape)
         return seen.mask(total, device=tokens.device), positions
 
-    def _check(self, tokens: Tensor, seen: Visibility, positions: Tensor | None = None) -> None:
+    def _check(self, tokens: Tensor, seen: Visibility, positions=None, block_positions=None) -> Tensor | None:
+        """Refuse what does not fit; return the positions as the layers take them, (B, T, 2) if there are blocks."""
         check_ids("tokens", tokens, self.config.vocab_size, "vocab_size")
         check_device("tokens", tokens, self.embedding.weight.device)
         if tokens.dim() != 2:
@@ -269,7 +286,21 @@ class PrefixLM(nn.Module):
             raise ValueError(f"tokens must be at most max_len = {self.config.max_len} long, got {total}")
         if seen.batch_size not in (None, batch):
             raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {batch}")
-        if positions is not None:
-            check_positions(positions, batch, total)
-            check_ids("positions", positions, self.config.max_len, "max_len")
-            check_device("positions", positions, tokens.device)
+        for name, ids in (("positions", positions), ("block_positions", block_positions)):
+            if ids is not None:
+                check_positions(ids, batch, total, name)
+                check_ids(name, ids, self.config.max_len, "max_len")
+                check_device(name, ids, tokens.device)
+        if block_positions is None and (positions is None or not self.config.has_blocks):
+            return positions
+        if not self.config.has_blocks:
+            raise ValueError(f"block_positions must be None: this model's positions are {self.config.positions!r}")
+        if positions is None:
+            raise ValueError("block_positions need positions beside them, got None")
+        blocks = torch.zeros_like(positions) if block_positions is None else block_positions
+        return _with_blocks(positions, blocks, tokens.shape)
+
+
+def _with_blocks(positions: Tensor, block_positions: Tensor, shape) -> Tensor:
+    """Lay the two side by side, (B, T, 2)."""
+    return torch.stack([one.expand(shape) for one in (positions, block_positions)], dim=-1)

@@ -39,6 +39,21 @@ def rotary(x: Tensor, positions: Tensor, *, base: float = 10000.0) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
 
 
+def rotary_2d(x: Tensor, places: Tensor, *, base: float = 10000.0) -> Tensor:
+    """Turn the first half of the features by the position, and the second half by the block position.
+
+    x       (B, H, T, D), D a multiple of 4.
+    places  (B, T, 2): the position and the block position of each token, as GLM lays them out (`course_lib.glm`).
+
+    Source: ChatGLM-6B's code (`position_encoding_2d`); each half is `rotary`, with the angles of D/2 features.
+    """
+    if x.dim() != 4 or x.shape[-1] % 4:
+        raise ValueError(f"x must be (batch, heads, length, features), features a multiple of 4, got {tuple(x.shape)}")
+    check_places(places, x.shape[0], x.shape[2])
+    halves = zip(x.chunk(2, dim=-1), places.unbind(-1), strict=True)
+    return torch.cat([rotary(half, ids, base=base) for half, ids in halves], dim=-1)
+
+
 class LearnedPositions(nn.Module):
     """One learned vector for each position, to be added to the token's. Source: Gehring et al. 2017, section 3.1.
 
@@ -80,12 +95,20 @@ def spread(values, document_lens: tuple, total_len: int, *, rest: int, device=No
     return torch.repeat_interleave(torch.tensor((*values, rest), device=device), counts, output_size=total_len)
 
 
-def check_positions(positions, batch: int, length: int) -> None:
+def check_positions(positions, batch: int, length: int, name: str = "positions") -> None:
     """Refuse what is not (T,) or (B, T) whole numbers."""
     if not isinstance(positions, Tensor) or positions.dtype not in INTEGERS:
-        raise TypeError(f"positions must be a tensor of integers, got {shown(positions)}")
+        raise TypeError(f"{name} must be a tensor of integers, got {shown(positions)}")
     if tuple(positions.shape) not in ((length,), (batch, length)):
-        raise ValueError(f"positions must be ({length},) or ({batch}, {length}), got {tuple(positions.shape)}")
+        raise ValueError(f"{name} must be ({length},) or ({batch}, {length}), got {tuple(positions.shape)}")
+
+
+def check_places(places, batch: int, length: int) -> None:
+    """Refuse what is not (B, T, 2) whole numbers: a position and a block position for each token."""
+    if not isinstance(places, Tensor) or places.dtype not in INTEGERS:
+        raise TypeError(f"places must be a tensor of integers, got {shown(places)}")
+    if tuple(places.shape) != (batch, length, 2):
+        raise ValueError(f"places must be ({batch}, {length}, 2), got {tuple(places.shape)}")
 
 
 def check_ids(name: str, ids, count: int, count_name: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from course_lib.cache import KVCache, stale_rows
+from course_lib.glm import blank_infilling
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
 
@@ -16,6 +17,8 @@ CLOSE = {"atol": 1e-5, "rtol": 0}
 VARIANTS = {
     "plain": {},
     "learned": {"positions": "learned", "norm": "layernorm", "mlp": "gelu", "tied": False},
+    "GLM's tables": {"positions": "glm", "norm": "layernorm"},
+    "GLM's rotary": {"positions": "glm_rotary", "head_dim": 8},
     "one layer": {"layers": 1},
     "two layers": {"layers": 2, "kv_heads": 2},
     "five layers": {"layers": 5},
@@ -126,6 +129,25 @@ def test_positions_of_ones_own_are_kept(model):
     torch.testing.assert_close(logits, full[:, 4:], **CLOSE)
     cache.extend_prefix(6)
     torch.testing.assert_close(cache.next_logits(), model(tokens, 6, positions=positions)[0][:, -1], **CLOSE)
+
+
+@pytest.mark.parametrize("variant", ["GLM's tables", "GLM's rotary"])
+def test_blanks_are_filled_from_the_cache_as_in_one_pass(variant):
+    """Part A at once, then Part B token by token, at positions and block positions of its own."""
+    model = made(**VARIANTS[variant])
+    example = blank_infilling([1, 2, 3, 4, 5, 6], [(2, 3), (4, 6)], mask_id=10, start_id=11, end_id=12, order=[1, 0])
+    batch = {name: one[None] for name, one in example._asdict().items() if torch.is_tensor(one)}
+    P, places = example.context_len, ("positions", "block_positions")
+    whole = model(batch["tokens"], P, **{name: batch[name] for name in places})[0]
+    cache, steps = KVCache(model, 1), []
+    for start, end in [(0, P), *((i, i + 1) for i in range(P, len(example.tokens)))]:
+        own = {name: batch[name][:, start:end] for name in places}
+        steps.append(model(batch["tokens"][:, start:end], P, **own, cache=cache)[0])
+    torch.testing.assert_close(torch.cat(steps, 1), whole, **CLOSE)
+    fresh = KVCache(model, 1)
+    model(batch["tokens"], 8, **{name: batch[name] for name in places}, cache=fresh)
+    assert cache.extend_prefix(8) == [0, 7, 10]
+    assert_same_cache(cache, fresh)
 
 
 def rows_that_differ(one, other, total):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from course_lib import probe
 from course_lib.cache import KVCache
+from course_lib.glm import blank_infilling, collate_blanks
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
 
@@ -20,6 +21,8 @@ VARIANTS = {
     "learned": {"positions": "learned", "tied": False},
     "older": {"norm": "layernorm", "mlp": "gelu", "kv_heads": 4},
     "multi-query": {"kv_heads": 1, "head_dim": 6, "hidden": 40},
+    "GLM's tables": {"positions": "glm"},
+    "GLM's rotary": {"positions": "glm_rotary"},
 }
 
 
@@ -189,6 +192,53 @@ def test_word_order_matters_through_positions_alone():
     )
 
 
+def test_glm_adds_a_vector_for_each_kind_of_position():
+    model = made(positions="glm")
+    tokens, positions, blocks = some_tokens(1, 4), torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 1, 2])
+    table, block_table = (one.table.weight for one in model.learned_positions)
+    places = torch.stack([positions, blocks], -1)[None]
+    assert torch.equal(
+        model.embed(tokens, places), model.embedding.weight[tokens] + table[positions] + block_table[blocks]
+    )
+    everywhere_0 = model(tokens, 2, positions=positions, block_positions=torch.zeros(4, dtype=torch.int64))[0]
+    assert torch.equal(model(tokens, 2, positions=positions)[0], everywhere_0)
+
+
+@pytest.mark.parametrize("kind", ["glm", "glm_rotary"])
+def test_a_block_position_moves_the_rows_that_see_its_token_and_no_others(kind):
+    model, tokens = made(positions=kind), some_tokens(1, 6)
+    example = {"positions": torch.tensor([0, 1, 2, 1, 1, 1]), "block_positions": torch.tensor([0, 0, 0, 1, 2, 3])}
+    before = model(tokens, 3, **example)[0]
+    example["block_positions"] = torch.tensor([0, 0, 0, 1, 5, 3])
+    moved = (model(tokens, 3, **example)[0] != before).any(-1)[0]
+    assert moved.tolist() == [False] * 4 + [True] * 2
+    weights = model.attention_weights(tokens, 3, **example)
+    assert not torch.equal(weights[1], model.attention_weights(tokens, 3, positions=example["positions"])[1])
+
+
+def test_blanks_are_learnt_by_heart():
+    """Four texts with two blanks each: a batch with padding, contexts of different lengths, and one objective."""
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randint(VOCAB - 3, (n,), generator=generator) for n in (6, 7, 8, 8)]
+    examples = [
+        blank_infilling(text, [(0, 2), (4, 5)], mask_id=VOCAB - 3, start_id=VOCAB - 2, end_id=VOCAB - 1, order=[1, 0])
+        for text in texts
+    ]
+    torch.manual_seed(0)
+    model = PrefixLM(dataclasses.replace(SMALL, positions="glm"))
+    batch = collate_blanks(examples, pad_id=0).arguments()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(120):
+        loss = model(**batch)[1]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    predicted = model(**{name: one for name, one in batch.items() if name not in ("targets", "loss_mask")})[0].argmax(
+        -1
+    )
+    assert torch.equal(predicted[batch["loss_mask"]], batch["targets"][batch["loss_mask"]])
+
+
 def train(model, steps, rate=0.01):
     tokens = some_tokens(4, 10, seed=5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
@@ -264,7 +314,8 @@ def test_sizes_are_what_the_config_says():
     [
         ({"attention": "linear"}, "attention must be one of softmax, got 'linear'"),
         ({"block": "parallel"}, "block must be one of serial, got 'parallel'"),
-        ({"positions": "glm"}, "positions must be one of rotary, learned, got 'glm'"),
+        ({"positions": "alibi"}, "positions must be one of rotary, learned, glm, glm_rotary, got 'alibi'"),
+        ({"positions": "glm_rotary", "head_dim": 6}, "head_dim must be a multiple of 4 for glm_rotary, got 6"),
         ({"norm": "batch"}, "norm must be one of rmsnorm, layernorm, got 'batch'"),
         ({"mlp": "relu"}, "mlp must be one of swiglu, gelu, got 'relu'"),
         ({"layers": 0}, "layers must be at least 1, got 0"),
@@ -313,6 +364,23 @@ def test_configs_that_there_are_not(changes, words):
 def test_calls_that_make_no_sense(args, kwargs, words):
     with pytest.raises(ValueError, match=words):
         PrefixLM(SMALL)(*args, **kwargs)
+
+
+def test_block_positions_need_positions_and_a_table():
+    model, tokens = made(positions="glm"), some_tokens(1, 3)
+    for given, words in (
+        ({"block_positions": torch.arange(3)}, "block_positions need positions beside them, got None"),
+        (
+            {"positions": torch.arange(3), "block_positions": torch.tensor([0, 1, 24])},
+            "block_positions must be from 0 to max_len - 1 = 23, got 24",
+        ),
+        (
+            {"positions": torch.arange(3), "block_positions": torch.arange(4)},
+            r"block_positions must be \(3,\) or \(1, 3\), got \(4,\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model(tokens, 1, **given)
 
 
 def test_calls_of_the_wrong_type():

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from course_lib.positions import LearnedPositions, document_positions, rotary, spread
+from course_lib.positions import LearnedPositions, document_positions, rotary, rotary_2d, spread
 
 
 def rotated_by_loops(x, positions, base):
@@ -104,3 +104,25 @@ def test_documents_begin_at_0_each():
         assert spread(range(len(lens)), tuple(lens), total, rest=-1).tolist() == owner
     with pytest.raises(ValueError, match="document_lens add up to 5, more than total_len = 4"):
         document_positions([3, 2], 4)
+
+
+def test_rotary_2d_turns_one_half_by_each_kind_of_position():
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 8, generator=rng, dtype=torch.float64)
+    places = torch.tensor([[[0, 0], [1, 0], [1, 1], [1, 2]], [[0, 0], [5, 0], [3, 1], [3, 9]]])
+    out = rotary_2d(x, places)
+    for kind, half in ((0, slice(0, 4)), (1, slice(4, 8))):
+        torch.testing.assert_close(out[..., half], rotated_by_loops(x[..., half], places[..., kind].tolist(), 10000.0))
+
+
+@pytest.mark.parametrize(
+    ("features", "places", "words"),
+    [
+        (6, torch.zeros(1, 3, 2, dtype=torch.int64), "features a multiple of 4"),
+        (8, torch.zeros(1, 3, dtype=torch.int64), r"places must be \(1, 3, 2\), got \(1, 3\)"),
+        (8, torch.zeros(3, 2, dtype=torch.int64), r"places must be \(1, 3, 2\), got \(3, 2\)"),
+    ],
+)
+def test_rotary_2d_refuses_what_does_not_fit(features, places, words):
+    with pytest.raises(ValueError, match=words):
+        rotary_2d(torch.zeros(1, 2, 3, features), places)
