@@ -11,6 +11,9 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
 
+# A thread that waits sleeps: else two trainings on one machine, or a training and a browser, take each other's processor.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench lint lock links
 
@@ -42,11 +45,11 @@ notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
 
 experiments: setup ## train what the lessons compare, over several seeds, and record it
-	OMP_WAIT_POLICY=PASSIVE $(VENV_PYTHON) tools/experiments.py
+	$(VENV_PYTHON) tools/experiments.py
 
 bench: setup-browser ## measure how fast the explorer answers, and what a training step spends its time on
 	$(VENV_PYTHON) tools/bench_explorer.py
-	OMP_WAIT_POLICY=PASSIVE $(VENV_PYTHON) tools/profile_step.py
+	$(VENV_PYTHON) tools/profile_step.py
 
 lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .

@@ -20,6 +20,7 @@ block positions begin with START.
 """
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -115,7 +116,7 @@ def _sorted_spans(spans, length: int) -> list[tuple[int, int]]:
             )
         checked.append(pair)
     checked.sort()
-    for one, other in zip(checked, checked[1:], strict=False):
+    for one, other in pairwise(checked):
         if other[0] <= one[1]:
             how = "touch" if other[0] == one[1] else "overlap"
             raise ValueError(f"spans must lie at least one token apart, but {one} and {other} {how}")

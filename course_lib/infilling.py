@@ -83,7 +83,7 @@ def infill(
     max_tokens  the most words in a blank; one that is not closed by then stays so.
     temperature, top_k, top_p, seed   as in `PrefixLM.generate`; temperature 0 always takes the likeliest token.
 
-    All is checked at once. ValueError for a text without a blank, UnknownWordsError for words that the vocabulary lacks.
+    All is checked at once. ValueError for a text without a blank, UnknownWordsError for words that are not known.
     """
     if not model.config.has_blocks:
         raise ValueError(f"model must have block positions, but its positions are {model.config.positions!r}")
@@ -101,8 +101,8 @@ def infill(
     need = context_len + blanks * (max_tokens + 1)
     if need > model.config.max_len:
         raise ValueError(
-            f"text and answers may take {need} tokens ({context_len} of text, {blanks} times {max_tokens} and a START), "
-            f"more than max_len = {model.config.max_len}; shorten the text, or lower max_tokens"
+            f"text and answers may take {need} tokens, more than max_len = {model.config.max_len}: {context_len} of "
+            f"text, and {max_tokens} words and a START in each of {blanks} blanks; shorten the text, or lower max_tokens"
         )
     context, places = list(parts[0]), []
     for part in parts[1:]:

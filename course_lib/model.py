@@ -28,7 +28,6 @@ from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
 
-
 POSITIONS = ("rotary", "learned", "glm", "glm_rotary")
 
 

@@ -108,7 +108,10 @@ def test_a_text_of_the_learners_own_is_cut_into_two_parts_and_trained_on(small):
         (lambda: arms.as_arm(batch(), "none"), "arm must be one of"),
         (lambda: arms.text_run(seed=0, arm=PREFIX, prefix=64), "prefix must be from 0 to 63, got 64"),
         (lambda: arms.storyteller_run(seed=-1, arm=PREFIX), "seed must be at least 0"),
-        (lambda: arms.text_run(0, PREFIX, text="too short"), "text must have at least 1280 words, 20 windows of 64, got 2"),
+        (
+            lambda: arms.text_run(0, PREFIX, text="too short"),
+            "text must have at least 1280 words, 20 windows of 64, got 2",
+        ),
     ],
 )
 def test_what_there_is_not_is_refused(call, says):

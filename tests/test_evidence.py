@@ -57,8 +57,9 @@ def test_one_that_beats_only_one_of_the_others_is_said_so():
         if (run["data"], run["arm"], run["seed"]) == ("docs", PREFIX, 2):
             run["loss"] = 4.05  # under the worst seed of the winner
     assert evidence.winner(results, "docs") == evidence.NO_WINNER
-    assert f"every seed of «{EVERYWHERE}» beats every seed of «{CAUSAL}», but not of the other" in evidence.arms_in_words(
-        results
+    assert (
+        f"every seed of «{EVERYWHERE}» beats every seed of «{CAUSAL}», but not of the other"
+        in evidence.arms_in_words(results)
     )
 
 
@@ -121,7 +122,16 @@ def test_published_numbers_are_those_of_the_tables():
     """Typed once more, from the tables: T5's 2, Wang's 3 and 8, Ding's 8, Transfusion's 5, U-PaLM's MMLU."""
     pairs = [(one.causal, one.both_ways) for one in published.PUBLISHED]
     t5 = [(74.70, 81.82), (61.14, 78.94), (55.02, 68.11), (73.78, 79.68), (53.81, 76.87)]
-    wang = [(44.2, 43.5), (42.4, 41.8), (50.4, 48.9), (51.4, 54.0), (47.1, 51.0), (50.3, 55.2), (51.3, 52.3), (52.1, 52.0)]
+    wang = [
+        (44.2, 43.5),
+        (42.4, 41.8),
+        (50.4, 48.9),
+        (51.4, 54.0),
+        (47.1, 51.0),
+        (50.3, 55.2),
+        (51.3, 52.3),
+        (52.1, 52.0),
+    ]
     others = [(43.3, 46.6), (61.0, 64.8), (78.0, 81.4), (69.3, 70.7), (12.7, 16.0)]
     assert pairs == t5 + wang + others
 
@@ -144,3 +154,25 @@ def test_the_published_sentence_counts_right():
     assert f"both ways is ahead in {len(published.PUBLISHED) - len(behind)}" in words
     assert all(f"{one.what} in {one.source}" in words for one in behind)
     assert len(behind) == 4
+
+
+def test_lesson_03_says_what_the_record_says():
+    """Its prose was written from this record: whoever records anew, and finds otherwise, must write it anew."""
+    results = evidence.load("prefix_lm")
+    assert evidence.winner(results, "docs") == EVERYWHERE
+    assert evidence.winner(results, "stories") == evidence.NO_WINNER
+    causal, prefix = (evidence.of_arm(results, "docs", arm, "loss") for arm in (CAUSAL, PREFIX))
+    assert min(causal) < max(prefix)
+    assert min(prefix) < max(causal)  # the seeds lie on top of each other
+    assert evidence.weak_spot(results) == evidence.BELOW
+    _, gaps = evidence._gaps(results)
+    home = results["prefix_lens"].index(results["fixed_prefix"])
+    assert gaps[:home] == sorted(gaps[:home], reverse=True)  # the more so the shorter the prefix
+    assert all(gap < 0 for gap in gaps[home:])  # a little better where they were trained, and beyond
+    assert max(map(abs, gaps)) < 0.2  # a slope and no cliff
+    kept = [evidence.of_arm(results, "stories", arm, "cards_kept") for arm in ARMS]
+    behind = [sum(share < 0.99 for share in of_seeds) for of_seeds in kept]
+    assert sum(behind) == 3  # of nine, "all three are causal; but causal seeds also did as well as any"
+    assert behind[2] == 0
+    assert max(kept[0]) > 0.99
+    assert max(kept[1]) > 0.99

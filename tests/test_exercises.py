@@ -97,7 +97,6 @@ WRONG_COUNTS = {
 }
 
 
-
 def rows(condition):
     """Return a loss mask function from a condition on row i and prefix p."""
     return lambda p, t: condition(torch.arange(t), p) & torch.ones(t, dtype=torch.bool)

@@ -1,8 +1,9 @@
-"""GLM's layout against examples worked out by hand, a second implementation in plain loops, and what must hold of any."""
+"""GLM's layout against examples worked out by hand, a second one in plain loops, and what must hold of any."""
 
 import math
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -183,7 +184,7 @@ def test_wrong_spans_are_named(tokens, spans, order, says):
 
 def apart(spans, length):
     assert all(start < end for start, end in spans)
-    assert all(one[1] < other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] < other[0] for one, other in pairwise(spans))
     assert not spans or (spans[0][0] >= 0 and spans[-1][1] <= length)
 
 

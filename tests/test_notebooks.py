@@ -6,8 +6,9 @@ import build_notebooks
 import nbformat
 import notebook_rules as rules
 import pytest
-from course_lib.classroom.course_map import LESSONS
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from course_lib.classroom.course_map import LESSONS
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted((FOLDER / "source").glob("*.md"))

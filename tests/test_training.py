@@ -4,7 +4,6 @@ import math
 import os
 import signal
 import threading
-from itertools import pairwise
 
 import pytest
 import torch

@@ -30,7 +30,7 @@ OUTLINE = "Omar, bat, queen, wind, island, secret."  # held out; every arm write
 def prefix_lm(seeds: int) -> dict:
     """Lesson 03: three arms on two texts, and P fixed against P drawn."""
     runs, sweep = [], []
-    lengths = [1, *range(8, arms.TEXT["window_len"], 8), arms.TEXT["window_len"] - 1]
+    lengths = [1, *range(8, arms.TEXT["window_len"], 8)]  # the last leaves 8 tokens of each window to measure
     windows = arms.corpus().held_out
 
     def at_every_prefix(trained: str, run) -> None:

@@ -180,7 +180,7 @@ def seen_by_model(seen: dict) -> Figure:
 
 
 def rows_apart(differences: dict, prefix_len: int) -> Figure:
-    """Lesson 03: how far each row's logits lie apart under the causal and the prefix mask, {model: one number a row}."""
+    """Lesson 03: how far a row's logits lie apart under the causal and the prefix mask, {model: one number a row}."""
     figure, axes = _figure(9, 3.2, len(differences))
     for axis, (name, rows) in zip(axes, differences.items(), strict=True):
         colours = [LIGHT["prefix"] if i < prefix_len else LIGHT["target"] for i in range(len(rows))]

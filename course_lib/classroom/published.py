@@ -1,4 +1,4 @@
-"""What others measured: published comparisons of a causal and a bidirectional reading of the prompt, with sources, drawn."""
+"""What others measured: published comparisons of a causal and a bidirectional reading of the prompt, drawn."""
 
 from dataclasses import dataclass
 

@@ -93,6 +93,7 @@ def decode_step(q, k, v, kept):
     hint="Append the new key and value along the third dimension, then let the one query look at all of them. "
     "Which of them would a mask have to hide?",
     solution=decode_step,
+    extra=True,
 )
 def judge_decode_step(fn) -> str:
     generator = torch.Generator().manual_seed(0)
