@@ -123,8 +123,8 @@ def test_it_says_everything():
         "Decoding, new token 1 of 2: ‘and’ wrote 3 rows, one in each layer; the other 12 are kept. "
         "‘and’ (row 4) reads 5 rows in each layer: 0 to 4. "
         "This takes 15 query–key products; without a cache all 5 tokens would be computed anew, with 48: 33 are saved. "
-        "In a chat of 4 turns of 4 + 2 tokens, 72 rows are written; a causal chat writes each once, and a prefix chat, "
-        "whose prefix grows with every turn, writes 72 of them again."
+        "In a chat of 4 turns of 4 + 2 tokens, 72 rows are written; a causal chat writes each once. A prefix chat, "
+        "whose prefix grows with every turn, makes rows again, 72 in all."
     )  # fmt: skip
     explorer.prefix_len = 3
     assert (

@@ -108,9 +108,18 @@ WRONG_ROWS = {
     "one_early": rows(lambda i, p: i >= p - 2),
     "everywhere": rows(lambda i, p: i >= 0),
     "inverted": rows(lambda i, p: i < p - 1),
+    "inverted_late": rows(lambda i, p: i < p),
+    "last_left_out": lambda p, t: (torch.arange(t) >= p - 1) & (torch.arange(t) < t - 1),
     "rows": rows(lambda i, p: (i >= p - 1) & (i < 6)),
     "not_rows": lambda p, t: [i >= p - 1 for i in range(t)],
+    "slice_from_minus_one": lambda p, t: sliced(p, t),
 }
+
+
+def sliced(p, t):
+    mask = torch.zeros(t, dtype=torch.bool)
+    mask[p - 1 :] = True
+    return mask
 
 
 def decode(attend, keep=lambda old, new: torch.cat([old, new], 2)):
@@ -137,7 +146,12 @@ WRONG_STEPS = {
     "only_itself": decode(lambda q, k, v, K, V: SDPA(q, k, v)),
     "length": decode(lambda q, k, v, K, V: SDPA(q, K, V), keep=lambda old, new: new),
     "shape": decode(lambda q, k, v, K, V: SDPA(q, K, V).transpose(1, 2)),
-    "values": decode(lambda q, k, v, K, V: SDPA(q, K, V, scale=1.0)),
+    "no_scale": decode(lambda q, k, v, K, V: SDPA(q, K, V, scale=1.0)),
+    "no_self": decode(lambda q, k, v, K, V: SDPA(q, *((K, V) if K.shape[2] == 1 else (K[:, :, :-1], V[:, :, :-1])))),
+    "values": decode(lambda q, k, v, K, V: SDPA(q, K, K)),
+    "order": decode(lambda q, k, v, K, V: SDPA(q, K, V), keep=lambda old, new: torch.cat([new, old], 2)),
+    "dim": decode(lambda q, k, v, K, V: SDPA(q, K, V), keep=lambda old, new: torch.cat([old, new[:, :1]], 2)),
+    "first": lambda q, k, v, kept: (SDPA(q, kept[0], kept[1]), kept),
     "form": lambda q, k, v, kept: SDPA(q, k, v),
     "overwrote": in_place,
 }
@@ -147,19 +161,23 @@ def counts(rows_of):
     """Return a `stale` from a function of (old, new, total) to the rows of layers 1, 2, and each later one."""
 
     def stale(old, new, total, layers):
-        first, second, later = (0, 0, 0) if max(old, 1) == max(new, 1) else rows_of(old, new, total)
+        first, second, later = rows_of(old, new, total)
         return ([first, second] + [later] * layers)[:layers]
 
     return stale
 
 
-WRONG_COUNTS_OF_STALE = {
+WRONG_COUNTS_OF_STALE = {  # as a learner would write them, with no thought of a prefix that shrinks or stays
     "everything": counts(lambda o, n, t: (t, t, t)),
-    "new_rows": counts(lambda o, n, t: (0, abs(n - o), t)),
-    "last_too": counts(lambda o, n, t: (0, max(o, n), t)),
-    "only_layer_two": counts(lambda o, n, t: (0, max(o, n) - 1, 0)),
+    "all_of_layer_two": counts(lambda o, n, t: (0, t, t)),
+    "new_rows": counts(lambda o, n, t: (0, n - o, t)),
+    "last_too": counts(lambda o, n, t: (0, n, t)),
+    "like_layer_two": counts(lambda o, n, t: (0, n - 1, n - 1)),
+    "only_layer_two": counts(lambda o, n, t: (0, n - 1, 0)),
     "nothing": counts(lambda o, n, t: (0, 0, 0)),
-    "counts": counts(lambda o, n, t: (0, min(o, n), t)),
+    "shrinks": counts(lambda o, n, t: (0, n - 1, t)),
+    "same_mask": counts(lambda o, n, t: (0, max(o, n) - 1, t)),
+    "counts": counts(lambda o, n, t: (0, 5, t)),
     "not_counts": lambda o, n, t, layers: 3,
 }
 
@@ -169,6 +187,7 @@ WRONG_DRAWS = {
     "outside": lambda t, g: -1,
     "missing": lambda t, g: int(torch.randint(1, t - 1, (), generator=g)),
     "uneven": lambda t, g: min(int(torch.randint(1, t + 3, (), generator=g)), t - 1),
+    "unseeded": lambda t, g: int(torch.randint(1, t, ())),
     "not_int": lambda t, g: torch.randint(1, t, (), generator=g),
 }
 
@@ -256,6 +275,12 @@ def test_a_verdict_shows_words_and_a_picture(monkeypatch):
     DisplayFormatter().format(check.prefix_mask(WRONG_MASKS["causal"]))
     kinds = [set(bundle._repr_mimebundle_()) for bundle in shown]
     assert kinds == [{"text/markdown", "text/plain"}, {"image/png", "text/plain"}, {"text/markdown", "text/plain"}]
+
+
+def test_rounding_and_too_few_numbers_are_spoken_of():
+    rounded = check.sample_prefix(lambda t, g: 1 + round(float(torch.rand((), generator=g)) * (t - 2)))
+    assert "that is what rounding does" in rounded.message
+    assert "There are 3 layers, and you returned 2 numbers" in check.stale(lambda *a: [0, 1]).message
 
 
 def test_unknown_names_and_wrong_arguments_are_answered():

@@ -5,7 +5,6 @@ from importlib import import_module
 
 import pytest
 from matplotlib.figure import Figure
-from plotly import graph_objects
 
 from course_lib import masks
 
@@ -40,12 +39,3 @@ def test_source_is_shown_and_its_absence_said(shown):
     assert shown[0]["text/markdown"].startswith("```python\ndef causal_mask(total_len")
     with pytest.raises(TypeError, match="has a source to show"):
         show_module.show_source(3)
-
-
-def test_a_figure_to_hover_over_comes_in_the_same_output(shown):
-    """One output: a program that cannot show the first form shows the picture, and none shows both."""
-    hover = graph_objects.Figure(graph_objects.Scatter(x=[1, 2], y=["a", "b"]))
-    show_module.show(Figure(figsize=(1, 1)), alt="Two points, in two forms of one picture.", hover=hover)
-    picture = shown[0]
-    assert set(picture) == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
-    assert picture["application/vnd.plotly.v1+json"]["data"][0]["y"] == ["a", "b"]

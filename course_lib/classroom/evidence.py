@@ -122,8 +122,8 @@ def stories(results: dict) -> str:
     told = [run for run in results["arms"] if run["data"] == "stories" and run["seed"] == 0]
     parts = [f"Outline: {results['outline']}"]
     for run in told:
-        kept = mean(of_arm(results, "stories", run["arm"], "cards_kept"))
-        parts.append(f"{run['arm']}, which kept {kept:.0%} of all held-out cards:\n{textwrap.fill(run['story'], 100)}")
+        kept = ", ".join(f"{share:.1%}" for share in of_arm(results, "stories", run["arm"], "cards_kept"))
+        parts.append(f"{run['arm']} (cards kept, seed by seed: {kept})\n{textwrap.fill(run['story'], 90)}")
     return "\n\n".join(parts)
 
 

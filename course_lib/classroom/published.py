@@ -58,25 +58,31 @@ def picture() -> Figure:
     return figure
 
 
-def plotly():
-    """Return the same comparisons as a plotly figure, for hovering and zooming."""
+def gains():
+    """Return the same comparisons as a plotly figure: what reading both ways gained, largest first; scores on hover."""
     from plotly import graph_objects
 
-    rows = [f"{one.source}: {one.what}" for one in PUBLISHED]
-    figure = graph_objects.Figure()
-    for name, values, symbol, colour in (
-        ("prompt read causally", [one.causal for one in PUBLISHED], "square", LIGHT["target"]),
-        ("prompt read both ways", [one.both_ways for one in PUBLISHED], "circle", LIGHT["prefix"]),
-    ):
-        marker = {"symbol": symbol, "size": 11, "color": colour}
-        figure.add_scatter(x=values, y=rows, mode="markers", name=name, marker=marker)
+    ranked = sorted(PUBLISHED, key=lambda one: one.both_ways - one.causal, reverse=True)
+    points = [round(one.both_ways - one.causal, 2) for one in ranked]
+    bars = graph_objects.Bar(
+        x=points,
+        y=[f"{one.what} · {one.source}" for one in ranked],
+        orientation="h",
+        marker={"color": [LIGHT["prefix"] if gain > 0 else LIGHT["target"] for gain in points]},
+        text=[f"{gain:+.1f}" for gain in points],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[[one.causal, one.both_ways] for one in ranked],
+        hovertemplate="%{y}<br>causally %{customdata[0]}, both ways %{customdata[1]}<extra></extra>",
+    )
+    figure = graph_objects.Figure(bars)
     figure.update_layout(
-        height=480,
+        height=500,
         template="plotly_white",
-        margin={"l": 10, "r": 10, "t": 30, "b": 40},
+        font={"color": LIGHT["ink"]},
+        margin={"l": 10, "r": 40, "t": 30, "b": 40},
         yaxis={"autorange": "reversed", "automargin": True},
-        xaxis_title="score; more is better",
-        legend={"orientation": "h", "y": 1.08},
+        xaxis_title="gain of reading both ways, in points of each score",
     )
     return figure
 

@@ -2,14 +2,11 @@
 
 import base64
 import inspect
-import json
 import textwrap
 
 from IPython.display import display
 
 from .pictures import png
-
-PLOTLY = "application/vnd.plotly.v1+json"
 
 
 class _Bundle:
@@ -27,17 +24,15 @@ def words(markdown: str, *, plain: str | None = None) -> None:
     display(_Bundle({"text/markdown": markdown, "text/plain": plain or markdown}))
 
 
-def show(figure, *, alt: str, hover=None) -> None:
+def show(figure, *, alt: str) -> None:
     """Display a matplotlib figure as a PNG, with its description in one line beneath it, and close it.
 
-    hover: a plotly figure of the same numbers, which is shown in place of the picture where the reader's program can.
     The line is there for everybody, because notebook front ends drop the alt text of pictures. It must say what is to
     be seen: at least 20 characters.
     """
     if not isinstance(alt, str) or len(alt.strip()) < 20:
         raise ValueError(f"alt = {alt!r}: describe the picture in one sentence, at least 20 characters")
-    live = {} if hover is None else {PLOTLY: json.loads(hover.to_json())}
-    display(_Bundle({**live, "image/png": base64.b64encode(png(figure)).decode("ascii"), "text/plain": alt}))
+    display(_Bundle({"image/png": base64.b64encode(png(figure)).decode("ascii"), "text/plain": alt}))
     words(f"*{alt}*", plain=alt)
 
 
