@@ -102,7 +102,7 @@ def infill(
     if need > model.config.max_len:
         raise ValueError(
             f"text and answers may take {need} tokens, more than max_len = {model.config.max_len}: {context_len} of "
-            f"text, and {max_tokens} words and a START in each of {blanks} blanks; shorten the text, or lower max_tokens"
+            f"text, and {max_tokens} words and a START in each of {blanks} blanks; shorten the text or lower max_tokens"
         )
     context, places = list(parts[0]), []
     for part in parts[1:]:
