@@ -3,9 +3,11 @@
 #   TORCH_INDEX=URL        where torch comes from, for example a CUDA index
 #   LAB_ARGS=...           arguments for JupyterLab, for example --no-browser
 #   PYTEST_ARGS=...        arguments for pytest, for example "-k masks"
+#   EXPERIMENTS=...        which experiments, for example glm; all unless given
 PYTHON ?= python3
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+EXPERIMENTS ?=
 VENV_PYTHON := .venv/bin/python
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
@@ -45,7 +47,7 @@ notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
 
 experiments: setup ## train what the lessons compare, over several seeds, and record it
-	$(VENV_PYTHON) tools/experiments.py
+	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)
 
 bench: setup-browser ## measure how fast the explorer answers, and what a training step spends its time on
 	$(VENV_PYTHON) tools/bench_explorer.py

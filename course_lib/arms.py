@@ -76,15 +76,17 @@ def storyteller_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
         return prefix_lm_batch(stories.tokens, stories.prefix_len, lengths=stories.lengths)
 
     held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
-    return _run(
+    return new_run(
         seed,
-        arm,
         STORYTELLER,
-        steps,
         len(vocabulary),
-        lambda step: batch("train", STORYTELLER["batch_size"], seed, step),
-        lambda model: {"target loss": target_loss(model, held_out), "cards kept": _cards_kept(model, vocabulary, arm)},
-        "stories",
+        lambda step: as_arm(batch("train", STORYTELLER["batch_size"], seed, step), arm),
+        steps=steps,
+        evaluate=lambda model: {
+            "target loss": target_loss(model, held_out),
+            "cards kept": _cards_kept(model, vocabulary, arm),
+        },
+        objective=f"stories: {arm}",
     )
 
 
@@ -107,15 +109,14 @@ def text_run(
         return prefix_lm_batch(read, None if prefix == "uniform" else prefix, generator=drawn)
 
     held_out = _measured(prefix_lm_batch(windows, generator=torch.Generator().manual_seed(0)), arm)
-    return _run(
+    return new_run(
         seed,
-        arm,
         TEXT,
-        steps,
         len(vocabulary),
-        batch,
-        lambda model: {"target loss": target_loss(model, held_out)},
-        f"{'Python documentation' if text is None else 'a text'}, prefix {prefix}",
+        lambda step: as_arm(batch(step), arm),
+        steps=steps,
+        evaluate=lambda model: {"target loss": target_loss(model, held_out)},
+        objective=f"{'Python documentation' if text is None else 'a text'}, prefix {prefix}: {arm}",
     )
 
 
@@ -156,10 +157,9 @@ def _measured(example: Example, arm: str) -> Example:
     return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
 
 
-def _run(seed, arm, sizes, steps, vocab_size, batch_of, evaluate, what) -> Run:
+def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluate, objective: str) -> Run:
+    """Return a run, not begun, of a model of these sizes, its initial weights those of the seed."""
     seed = whole_number("seed", seed)
-    if arm not in ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {arm!r}")
     names = {field.name for field in dataclasses.fields(Config)}
     config = Config(vocab_size=vocab_size, **{name: value for name, value in sizes.items() if name in names})
     with torch.random.fork_rng([]):
@@ -167,12 +167,12 @@ def _run(seed, arm, sizes, steps, vocab_size, batch_of, evaluate, what) -> Run:
         model = PrefixLM(config)
     return Run(
         model,
-        lambda step: as_arm(batch_of(step), arm),
+        batch_of,
         steps=sizes["steps"] if steps is None else steps,
         learning_rate=sizes["learning_rate"],
         seed=seed,
         evaluate=evaluate,
-        objective=f"{what}: {arm}",
+        objective=objective,
     )
 
 

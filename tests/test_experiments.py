@@ -32,7 +32,7 @@ def test_a_record_says_where_it_comes_from(record):
     assert "CPU" in record["machine"]
     assert "torch" in record["machine"]
     assert record["date"].count("-") == 2
-    assert record["command"] == "make experiments"
+    assert record["command"].startswith("make experiments")
 
 
 def test_prefix_lm_was_recorded_with_the_sizes_that_the_lesson_trains():

@@ -110,3 +110,15 @@ def test_drawing_leaves_no_figure_behind():
 def test_what_does_not_fit_is_refused_in_words(arguments, says):
     with pytest.raises(ValueError, match=says):
         draw_mask(**arguments)
+
+
+def test_a_packed_picture_has_the_colours_that_were_drawn():
+    """Soft edges and a colour map included: no channel is off by more than a hair."""
+    figure = draw_mask(prefix_mask(3, 7), prefix_len=3, title="soft edges of letters")
+    figure.axes[0].imshow(np.linspace(0, 1, 400).reshape(20, 20), cmap="cividis", extent=(0, 2, 2, 0), zorder=9)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", facecolor=LIGHT["paper"])
+    before, after = (matplotlib.image.imread(io.BytesIO(one))[:, :, :3] for one in (drawn.getvalue(), png(figure)))
+    assert np.abs(before - after).max() < 0.06
+    assert np.abs(before - after).mean() < 0.002
+    assert len(png(figure)) < 0.6 * len(drawn.getvalue())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib import arms
+from course_lib import arms, blank_arms
 from course_lib.data import encode_story, story_vocabulary
 from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
@@ -92,7 +92,19 @@ def _story(run, arm: str) -> str:
     return vocabulary.decode([int(step.ids) for step in run.model.generate(prompt, 90, **room)], specials=False)
 
 
-EXPERIMENTS = {"prefix_lm": prefix_lm}
+def glm(seeds: int) -> dict:
+    """Lesson 04: what each part of GLM's blank infilling is good for."""
+    runs = []
+    for seed in range(seeds):
+        for arm in blank_arms.BLANK_ARMS:
+            record = blank_arms.blank_arm_run(seed, arm).train()
+            values = {name: round(value, 4) for name, value in record.evaluations[-1].items() if name != "step"}
+            runs.append({"arm": arm, "seed": seed, **values, **_cost(record), "first_losses": record.losses[:FIRST]})
+            print(runs[-1], flush=True)
+    return {"config": blank_arms.BLANKS, "mask_ratio": blank_arms.MASK_RATIO, "arms": runs}
+
+
+EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm}
 
 
 def main(arguments=None) -> int:
@@ -109,7 +121,7 @@ def main(arguments=None) -> int:
             "name": name,
             "machine": machine(torch.device("cpu")),
             "date": today(),
-            "command": "make experiments",
+            "command": " ".join(["make experiments", *([f"EXPERIMENTS={name}"] if options.names else [])]),
             "seeds": options.seeds,
             **EXPERIMENTS[name](options.seeds),
         }
