@@ -140,10 +140,10 @@ def _short(ids, vocabulary: Vocabulary, generator, *, shuffled: bool = True) -> 
 
 
 def _long(ids, vocabulary: Vocabulary) -> BlankInfilling:
-    """Blank the story behind its outline, EOS included: where a text ends is what END says."""
+    """Blank the story behind its outline, and leave its EOS."""
     outline = next(i for i, id in enumerate(ids.tolist()) if vocabulary.token(id) == ".") + 1
     marks = {"mask_id": vocabulary.GMASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
-    return blank_infilling(ids[:-1], [(outline, len(ids) - 1)], **marks)
+    return blank_infilling(ids, [(outline, len(ids) - 1)], **marks)
 
 
 def _filled(model, batch: BlankInfilling) -> tuple[float, float]:

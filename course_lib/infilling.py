@@ -69,6 +69,7 @@ def infill(
     text: str,
     *,
     order=None,
+    mask_id: int | None = None,
     max_tokens: int = 16,
     temperature: float = 0.0,
     top_k: int | None = None,
@@ -77,9 +78,10 @@ def infill(
 ) -> Filling:
     """Return the Filling of a text in which each ___ (three underscores or more) is a blank.
 
-    model       a PrefixLM with block positions (positions="glm" or "glm_rotary"), trained on blanks of MASK.
+    model       a PrefixLM with block positions (positions="glm" or "glm_rotary"), trained on texts between BOS and EOS.
     order       in which order the blanks are filled, each number of 0..blanks - 1 once; as in the text unless given.
                 A blank that is filled later sees those that were filled before.
+    mask_id     what stands for a blank, MASK unless given; GMASK asks for a long one.
     max_tokens  the most words in a blank; one that is not closed by then stays so.
     temperature, top_k, top_p, seed   as in `PrefixLM.generate`; temperature 0 always takes the likeliest token.
 
@@ -91,23 +93,25 @@ def infill(
     if len(pieces) < 2:
         raise ValueError(f"text must be a str with at least one blank, {BLANK}, got {text!r:.80}")
     parts = [vocabulary.encode(piece) for piece in pieces]
+    mask_id = vocabulary.MASK if mask_id is None else whole_number("mask_id", mask_id, high=len(vocabulary) - 1)
     blanks = len(parts) - 1
     order = list(range(blanks)) if order is None else whole_numbers("order", order)
     if sorted(order) != list(range(blanks)):
         raise ValueError(f"order must name each of the {blanks} blanks once, 0..{blanks - 1}, got {order}")
     max_tokens = whole_number("max_tokens", max_tokens, low=1)
     check_sampling(temperature, top_k, top_p, model.config.vocab_size)
-    context_len = sum(map(len, parts)) + blanks
+    context_len = sum(map(len, parts)) + blanks + 2
     need = context_len + blanks * (max_tokens + 1)
     if need > model.config.max_len:
         raise ValueError(
             f"text and answers may take {need} tokens, more than max_len = {model.config.max_len}: {context_len} of "
             f"text, and {max_tokens} words and a START in each of {blanks} blanks; shorten the text or lower max_tokens"
         )
-    context, places = list(parts[0]), []
+    context, places = [vocabulary.BOS, *parts[0]], []
     for part in parts[1:]:
         places.append(len(context))
-        context += [vocabulary.MASK, *part]
+        context += [mask_id, *part]
+    context.append(vocabulary.EOS)
     device = model.embedding.weight.device
     rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
     choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from course_lib import masks
 from course_lib.classroom.banks import load_banks
-from course_lib.classroom.exercises import EXERCISES, check, prefix_lm, prefix_mask
+from course_lib.classroom.exercises import EXERCISES, check, glm, prefix_lm, prefix_mask
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +191,81 @@ WRONG_DRAWS = {
     "not_int": lambda t, g: torch.randint(1, t, (), generator=g),
 }
 
+
+def blanks(change):
+    """Return wrong layouts of one and of several blanks: the right four lists, changed."""
+
+    def one(words, start, end):
+        return change([list(field) for field in glm.one_blank(words, start, end)], words, [(start, end)])
+
+    def many(words, spans):
+        return change([list(field) for field in glm.many_blanks(words, spans)], words, spans)
+
+    return one, many
+
+
+def put(place, value):
+    """Return a change that puts value(fields, words, spans) in the place of one of the four fields."""
+
+    def change(fields, words, spans):
+        fields[place] = value(fields, words, spans)
+        return fields
+
+    return change
+
+
+def part_a(fields):
+    return [block for block in fields[3] if block == 0]
+
+
+WRONG_LAYOUTS = {
+    "mask_a_word": put(0, lambda f, w, s: [glm.MASK if any(a <= i < b for a, b in s) else x for i, x in enumerate(w)]),
+    "no_start": put(0, lambda f, w, s: [x for x in f[0] if x != glm.START]),
+    "end_is_read": put(0, lambda f, w, s: [*f[0], glm.END]),
+    "inputs": put(0, lambda f, w, s: f[0][::-1]),
+    "targets": put(1, lambda f, w, s: [*f[0][1:], glm.END]),
+    "original_positions": put(2, lambda f, w, s: f[2][: len(part_a(f))] + [i for a, b in s for i in (a, *range(a, b))]),
+    "plain_positions": put(2, lambda f, w, s: list(range(len(f[2])))),
+    "positions": put(2, lambda f, w, s: [0] * len(f[2])),
+    "blocks_from_zero": put(3, lambda f, w, s: [max(block - 1, 0) for block in f[3]]),
+    "blocks": put(3, lambda f, w, s: [block + 1 for block in f[3]]),
+    "form": lambda f, w, s: f[0],
+}
+WRONG_LAYOUTS_OF_MANY = {
+    **WRONG_LAYOUTS,
+    "blocks_go_on": put(3, lambda f, w, s: part_a(f) + list(range(1, len(f[3]) - len(part_a(f)) + 1))),
+}
+
+
+WRONG_PIECES = {
+    "glm_loss": {
+        "inverted": lambda c, t: torch.arange(t) < c,
+        "no_start": lambda c, t: torch.arange(t) > c,
+        "rows": lambda c, t: torch.arange(t) >= 0,
+        "not_rows": lambda c, t: [i >= c for i in range(t)],
+    },
+    "glm_positions": {
+        "not_shrunk": lambda s, t: [a for a, b in s for _ in range(b - a + 1)],
+        "positions": lambda s, t: [0 for a, b in s for _ in range(b - a + 1)],
+        "form": lambda s, t: [a for a, b in s],
+    },
+    "glm_order": {
+        "missing": lambda s, g: [[0, 1, 2], [2, 1, 0]][int(torch.randint(2, (), generator=g))],
+        "uneven": lambda s, g: (
+            torch.randperm(3, generator=g).tolist() if torch.rand((), generator=g) < 0.5 else [0, 2, 1]
+        ),
+        "unseeded": lambda s, g: torch.randperm(len(s)).tolist(),
+        "not_an_order": lambda s, g: [0, 0, 1],
+    },
+    "glm_rows": {
+        "no_end": lambda s: ([glm.START, *s[:-1]], s),
+        "end_is_read": lambda s: ([glm.START, *s, glm.END], [*s, glm.END, glm.END]),
+        "lengths": lambda s: ([glm.START, *s], s),
+        "rows": lambda s: ([glm.MASK, *s], [*s, glm.END]),
+        "form": lambda s: [glm.START, *s],
+    },
+}
+
 LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731
 KNOWN_WRONG = [
     *(("count_pairs", slug, fn) for slug, fn in WRONG_COUNTS.items()),
@@ -214,6 +289,9 @@ KNOWN_WRONG = [
     *(("decode_step", slug, fn) for slug, fn in WRONG_STEPS.items()),
     *(("stale", slug, fn) for slug, fn in WRONG_COUNTS_OF_STALE.items()),
     *(("sample_prefix", slug, fn) for slug, fn in WRONG_DRAWS.items()),
+    *(("one_blank", slug, blanks(change)[0]) for slug, change in WRONG_LAYOUTS.items()),
+    *(("many_blanks", slug, blanks(change)[1]) for slug, change in WRONG_LAYOUTS_OF_MANY.items()),
+    *((name, slug, fn) for name, wrong in WRONG_PIECES.items() for slug, fn in wrong.items()),
 ]
 
 
@@ -236,7 +314,7 @@ def test_every_exercise_has_known_mistakes():
     assert {name for name, _, _ in KNOWN_WRONG} == set(EXERCISES)
 
 
-@pytest.mark.parametrize("name", [name for name in EXERCISES if not name.startswith("bug")])
+@pytest.mark.parametrize("name", [name for name in EXERCISES if not name.startswith(("bug", "glm"))])
 def test_dots_are_untouched_and_not_recorded(name, tmp_path):
     assert EXERCISES[name](lambda *a: ...).state == "untouched"
     assert EXERCISES[name](lambda *a: 1 + ...).state == "untouched"
@@ -248,6 +326,13 @@ def test_an_unmended_suspect_is_untouched_and_the_probe_says_why(letter):
     verdict = EXERCISES[f"bug_{letter}"](getattr(prefix_mask, f"suspect_{letter}"))
     assert verdict.state == "untouched"
     assert "The probe" in verdict.message
+
+
+@pytest.mark.parametrize("name", ["loss", "positions", "order", "rows"])
+def test_an_unmended_piece_is_untouched_and_told_what_is_wrong(name):
+    verdict = EXERCISES[f"glm_{name}"](getattr(glm, f"suspect_{name}"))
+    assert verdict.state == "untouched"
+    assert len(verdict.message) > 90
 
 
 def test_the_right_cell_is_named():

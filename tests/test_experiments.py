@@ -6,8 +6,8 @@ import experiments
 import pytest
 import torch
 
-from course_lib import arms
-from course_lib.classroom import evidence
+from course_lib import arms, blank_arms
+from course_lib.classroom import blank_evidence, evidence
 from course_lib.data import read_outline
 
 RECORDS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(evidence.RESULTS.glob("*.json"))}
@@ -64,6 +64,33 @@ def test_prefix_lm_repeats(data, make):
     losses = run.train(experiments.FIRST).losses
     assert len(recorded["first_losses"]) == experiments.FIRST
     assert losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_glm_was_recorded_with_these_sizes_and_every_arm():
+    record = RECORDS["glm"]
+    assert (record["config"], record["mask_ratio"]) == (blank_arms.BLANKS, blank_arms.MASK_RATIO)
+    runs = sorted((run["arm"], run["seed"]) for run in record["arms"])
+    assert runs == sorted((arm, seed) for arm in blank_arms.BLANK_ARMS for seed in range(record["seeds"]))
+    for seed in range(record["seeds"]):
+        assert len({(r["tokens_read"], r["tokens_taught"]) for r in record["arms"] if r["seed"] == seed}) == 1
+
+
+def test_glm_repeats():
+    recorded = next(run for run in RECORDS["glm"]["arms"] if run["arm"] == blank_arms.BLANK_ARMS[0])
+    run = blank_arms.blank_arm_run(recorded["seed"], recorded["arm"])
+    run.evaluate = None
+    assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_the_glm_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
+    tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 1}
+    monkeypatch.setattr(blank_arms, "BLANKS", blank_arms.BLANKS | tiny)
+    monkeypatch.setattr(blank_arms, "HELD_OUT", 3)
+    assert experiments.main(["glm", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "glm.json").read_text())
+    assert results["command"] == "make experiments EXPERIMENTS=glm"
+    assert len(blank_evidence.picture(results).axes) == 2
+    assert "GLM: 0% in order" in blank_evidence.in_words(results)
 
 
 def test_an_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):

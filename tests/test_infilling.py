@@ -31,12 +31,13 @@ def made(seed=0, **changes):
     return model.double()
 
 
-def naively(model, pieces, order, max_tokens):
+def naively(model, pieces, order, max_tokens, mask=WORDS.MASK):
     """Greedy, with no cache: the whole of Part A and Part B, again and again."""
-    tokens, places = list(WORDS.encode(pieces[0])), []
+    tokens, places = [WORDS.BOS, *WORDS.encode(pieces[0])], []
     for piece in pieces[1:]:
         places.append(len(tokens))
-        tokens += [WORDS.MASK, *WORDS.encode(piece)]
+        tokens += [mask, *WORDS.encode(piece)]
+    tokens.append(WORDS.EOS)
     context = len(tokens)
     positions, blocks, answers = list(range(context)), [0] * context, {}
     for blank in order:
@@ -65,6 +66,9 @@ def test_it_writes_what_reading_everything_anew_writes(kind, order):
         filling = infill(model, WORDS, "a ___ b c ___. ___", order=order, max_tokens=4)
         steps = list(filling)
         assert filling.answers == naively(model, ["a", "b c", ".", ""], order, 4)
+        long = infill(model, WORDS, "a ___ b", mask_id=WORDS.GMASK)
+        list(long)
+        assert long.answers == naively(model, ["a", "b"], [0], 16, WORDS.GMASK)
         assert list(dict.fromkeys(step.blank for step in steps)) == order
         closed += sum(filling.closed)
     assert closed > 0
@@ -104,7 +108,7 @@ def test_the_model_is_left_as_it_was_and_a_seed_repeats():
             "a ___",
             {"max_tokens": 46},
             ValueError,
-            "may take 49 tokens, more than max_len = 48: 2 of text, and 46 words",
+            "may take 51 tokens, more than max_len = 48: 4 of text, and 46 words",
         ),
         ("a ___", {"top_p": 0}, ValueError, "top_p must be above 0"),
         ("a ___", {"temperature": -1}, ValueError, "temperature must be 0"),

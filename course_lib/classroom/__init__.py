@@ -2,12 +2,13 @@
 
 # Several of these bear their module's name. They are imported here at once, after their modules, so that
 # `from course_lib.classroom import progress` is always the object and never the module.
-from . import evidence, lesson_pictures, published
+from . import blank_evidence, evidence, lesson_pictures, published
 from .attention_explorer import AttentionExplorer
 from .cache_explorer import CacheExplorer
 from .course_map import course_map
 from .exercises import check
 from .explorer import MaskExplorer
+from .objective_table import objective_table
 from .predict import predict
 from .progress import progress
 from .quiz import quiz
@@ -19,11 +20,13 @@ __all__ = [
     "AttentionExplorer",
     "CacheExplorer",
     "MaskExplorer",
+    "blank_evidence",
     "check",
     "course_map",
     "evidence",
     "lesson_pictures",
     "loss_curve",
+    "objective_table",
     "predict",
     "progress",
     "published",

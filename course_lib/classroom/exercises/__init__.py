@@ -1,6 +1,16 @@
 """The exercises of every lesson, a file a lesson. Importing this registers them all."""
 
-from . import guided_storyteller, prefix_lm, prefix_mask, start_here
+from . import glm, guided_storyteller, prefix_lm, prefix_mask, start_here
 from .engine import EXERCISES, Exercise, Verdict, check
 
-__all__ = ["EXERCISES", "Exercise", "Verdict", "check", "guided_storyteller", "prefix_lm", "prefix_mask", "start_here"]
+__all__ = [
+    "EXERCISES",
+    "Exercise",
+    "Verdict",
+    "check",
+    "glm",
+    "guided_storyteller",
+    "prefix_lm",
+    "prefix_mask",
+    "start_here",
+]

@@ -1,0 +1,44 @@
+"""What is said and drawn of the blank arms follows from the record."""
+
+import pytest
+
+from course_lib.blank_arms import BLANK_ARMS
+from course_lib.classroom import blank_evidence as evidence
+
+SHARES = {  # filled in reverse, three seeds
+    BLANK_ARMS[0]: [0.50, 0.52, 0.48],
+    BLANK_ARMS[1]: [0.30, 0.28, 0.31],
+    BLANK_ARMS[2]: [0.47, 0.44, 0.49],
+    BLANK_ARMS[3]: [0.46, 0.47, 0.45],
+    BLANK_ARMS[4]: [0.10, 0.11, 0.12],
+}
+
+
+def record(shares=SHARES):
+    runs = [
+        {"arm": arm, "seed": seed, "filled in order": 0.5, "filled reversed": share}
+        | {"tokens_read": 600_000, "tokens_taught": 200_000}
+        for arm, seeds in shares.items()
+        for seed, share in enumerate(seeds)
+    ]
+    return {"arms": runs}
+
+
+def test_the_part_that_is_missed_most_is_one_without_which_every_seed_is_worse():
+    assert evidence.missed_most(record()) == "shuffled blanks"
+    assert evidence.missed_most(record(SHARES | {BLANK_ARMS[1]: [0.3, 0.28, 0.49]})) == "block positions"
+    same = record(dict.fromkeys(BLANK_ARMS, [0.4, 0.5, 0.6]))
+    assert evidence.missed_most(same) == evidence.NONE
+
+
+def test_a_dot_for_each_seed():
+    figure = evidence.picture(record())
+    dots = [line.get_xdata() for line in figure.axes[1].lines if line.get_marker() == "o"]
+    for drawn, shares in zip(dots, SHARES.values(), strict=True):
+        assert list(drawn) == pytest.approx([100 * share for share in shares])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(BLANK_ARMS)
+    assert "600 k tokens read, 200 k carried loss" in figure.get_supxlabel()
+
+
+def test_the_words_have_means_and_ranges():
+    assert "GLM: 50% in order (50% to 50%), 50% reversed (48% to 52%)" in evidence.in_words(record())
