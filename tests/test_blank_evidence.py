@@ -4,6 +4,7 @@ import pytest
 
 from course_lib.blank_arms import BLANK_ARMS
 from course_lib.classroom import blank_evidence as evidence
+from course_lib.classroom.evidence import load
 
 SHARES = {  # filled in reverse, three seeds
     BLANK_ARMS[0]: [0.50, 0.52, 0.48],
@@ -42,3 +43,21 @@ def test_a_dot_for_each_seed():
 
 def test_the_words_have_means_and_ranges():
     assert "GLM: 50% in order (50% to 50%), 50% reversed (48% to 52%)" in evidence.in_words(record())
+
+
+def test_lesson_04_says_what_the_record_says():
+    """Its prose was written from this record: whoever records anew, and finds otherwise, must write it anew."""
+    results = load("glm")
+    assert evidence.missed_most(results) == "shuffled blanks"
+    in_order, reverse = (
+        {arm: evidence.of_arm(results, arm, f"filled {order}") for arm in BLANK_ARMS} for order in evidence.ORDERS
+    )
+    whole, unshuffled, own_masks, no_blocks, original = BLANK_ARMS
+    assert sum(in_order[unshuffled]) / 3 > 0.85 * sum(in_order[whole]) / 3  # about as well in the order of the text
+    assert sum(reverse[unshuffled]) / 3 < 0.75 * sum(reverse[whole]) / 3  # and far worse in reverse
+    for arm in (own_masks, no_blocks):  # no difference that three seeds can show
+        assert max(reverse[arm]) > min(reverse[whole])
+        assert max(in_order[arm]) >= min(in_order[whole])
+    for order in (in_order, reverse):  # win by far
+        others = [max(order[arm]) for arm in BLANK_ARMS if arm != original]
+        assert min(order[original]) > max(others) + 0.1
