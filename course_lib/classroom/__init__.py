@@ -4,6 +4,7 @@
 # `from course_lib.classroom import progress` is always the object and never the module.
 from . import blank_evidence, evidence, lesson_pictures, published
 from .attention_explorer import AttentionExplorer
+from .blank_explorer import BlankExplorer
 from .cache_explorer import CacheExplorer
 from .course_map import course_map
 from .exercises import check
@@ -18,6 +19,7 @@ from .training_pictures import loss_curve
 
 __all__ = [
     "AttentionExplorer",
+    "BlankExplorer",
     "CacheExplorer",
     "MaskExplorer",
     "blank_evidence",
