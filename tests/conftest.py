@@ -6,6 +6,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 LEFTOVERS = shutil.ignore_patterns(".*", "work", "build", "dist", "__pycache__", "*.egg-info")
@@ -27,3 +28,12 @@ def fresh_environment(tmp_path_factory):
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "outer.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder
+
+
+@pytest.fixture
+def one_thread():
+    """Small models are quicker on one thread, and one number of threads gives one set of bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -10,12 +10,7 @@ from course_lib.training import target_loss
 EVERYWHERE, CAUSAL, PREFIX = arms.ARMS
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

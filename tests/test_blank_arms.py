@@ -14,12 +14,7 @@ IDS = list(range(V.first_word, V.first_word + 6))
 SPANS = [(2, 3), (4, 6)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

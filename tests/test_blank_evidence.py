@@ -28,7 +28,7 @@ def record(shares=SHARES):
 def test_the_part_that_is_missed_most_is_one_without_which_every_seed_is_worse():
     assert evidence.missed_most(record()) == "shuffled blanks"
     assert evidence.missed_most(record(SHARES | {BLANK_ARMS[1]: [0.3, 0.28, 0.49]})) == "block positions"
-    same = record(dict.fromkeys(BLANK_ARMS, [0.4, 0.5, 0.6]))
+    same = record({arm: [0.4, 0.5, 0.6] for arm in BLANK_ARMS})
     assert evidence.missed_most(same) == evidence.NONE
 
 

@@ -13,12 +13,7 @@ WORDS = Vocabulary(["a", "b", "c", "d", "e", "f", "."], sentinels=0)
 SMALL = Config(vocab_size=len(WORDS), dim=16, layers=2, heads=2, max_len=48, positions="glm")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(seed=0, **changes):

@@ -1,7 +1,5 @@
 """The blank explorer: a sentence of the learner's own, blanks to drag over it, and the row that GLM makes of them."""
 
-from contextlib import contextmanager
-
 import traitlets as t
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,13 +12,13 @@ from . import blank_words, pictures
 from .explorer_checks import check_number, read_tokens
 from .palette import LIGHT
 from .text import split_text, well_formed
-from .widgets import CourseWidget
+from .widgets import ExplorerWidget
 
 DEFAULT_TEXT = "The lantern is lost. Mara climbs the stairs."
 DEFAULT_BLANKS = ((1, 3), (8, 9))
 
 
-class BlankExplorer(CourseWidget, source="blank_explorer"):
+class BlankExplorer(ExplorerWidget, source="blank_explorer"):
     """Show how GLM lays out a text with blanks: Part A, which is read, and Part B, which writes the blanks again.
 
     text_or_tokens: a str, split by `split_text`'s rule (in the browser, with a dictionary for scripts without spaces);
@@ -40,8 +38,6 @@ class BlankExplorer(CourseWidget, source="blank_explorer"):
     blanks = t.List().tag(sync=True)
     order = t.List().tag(sync=True)
     selected = t.Int(None, allow_none=True).tag(sync=True)
-
-    _whole = True  # no state that comes whole, from the constructor or the browser, is being set
 
     def __init__(self, text_or_tokens=None, blanks=None, order=None):
         text, tokens, _ = read_tokens(DEFAULT_TEXT if text_or_tokens is None else text_or_tokens)
@@ -80,29 +76,13 @@ class BlankExplorer(CourseWidget, source="blank_explorer"):
 
     # -- keeping the state whole
 
-    @contextmanager
-    def _given_whole(self):
-        before, self._whole = self._whole, False
-        try:
-            yield
-        finally:
-            self._whole = before
-
-    def set_state(self, sync_data):
-        with self._given_whole():
-            super().set_state(sync_data)
-
-    def notify_change(self, change):
-        with self.hold_sync():  # new blanks and what they move reach the browser as one message
-            super().notify_change(change)
-
     @t.validate("text", "tokens", "blanks", "order", "selected")
     def _check(self, proposal):
         name, value = proposal.trait.name, proposal.value
         try:
             if name == "text":
                 tokens = split_text(value)
-                if self._whole:  # the browser, which has a dictionary, may count fewer
+                if not self._whole:  # the browser, which has a dictionary, may count fewer
                     blank_words.check_text(name, tokens)
                 return well_formed(value)
             if name == "tokens":
@@ -120,12 +100,12 @@ class BlankExplorer(CourseWidget, source="blank_explorer"):
 
     @t.observe("text")
     def _text_set(self, change):
-        if self._whole:
+        if not self._whole:
             self.tokens = split_text(change.new)
 
     @t.observe("tokens")
     def _tokens_set(self, change):
-        if not self._whole:
+        if self._whole:
             return
         n = len(change.new)
         if split_text(self.text) != change.new:
@@ -136,7 +116,7 @@ class BlankExplorer(CourseWidget, source="blank_explorer"):
 
     @t.observe("blanks")
     def _blanks_set(self, change):
-        if not self._whole:
+        if self._whole:
             return
         if len(self.order) != len(change.new):
             self.order = list(range(len(change.new)))

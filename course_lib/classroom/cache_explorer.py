@@ -1,6 +1,5 @@
 """The cache explorer: which rows of keys and values are written, read and kept, and which a new prefix makes stale."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import traitlets as t
@@ -9,7 +8,7 @@ from ..cache import stale_rows
 from . import cache_words, pictures
 from .explorer_checks import check_number, read_tokens
 from .explorer_pictures import draw_cache
-from .widgets import CourseWidget
+from .widgets import ExplorerWidget
 
 MOST_TOKENS, MOST_LAYERS, MOST_TURNS = 24, 6, 10
 PROMPT = ("Mara", "bat", "fox", "forest", ".")
@@ -58,7 +57,7 @@ class CacheState:
                 yield replace(self, step=step, prefix_len=entry[1], re_encoded=before)
 
 
-class CacheExplorer(CourseWidget, source="cache_explorer"):
+class CacheExplorer(ExplorerWidget, source="cache_explorer"):
     """Show a key/value cache fill up token by token, and what goes stale in it when the prefix changes.
 
     prompt: what is read at once, a str or a list of str. new: what is then written token by token, likewise. Together
@@ -83,8 +82,6 @@ class CacheExplorer(CourseWidget, source="cache_explorer"):
     turns = t.Int(4).tag(sync=True)
     prefill_len = t.Int(0).tag(sync=True)  # P when the cache was filled; follows prefix_len until then
     re_encoded = t.List().tag(sync=True)  # [step, P] of each time that rows were mended
-
-    _whole = True  # no state that comes whole, from the constructor or the browser, is being set
 
     def __init__(self, prompt=None, new=None, prefix_len=None, *, layers=3, step=0, turns=4):
         prompt = _read("prompt", PROMPT if prompt is None else prompt)
@@ -148,22 +145,6 @@ class CacheExplorer(CourseWidget, source="cache_explorer"):
 
     # -- keeping the state whole
 
-    @contextmanager
-    def _given_whole(self):
-        before, self._whole = self._whole, False
-        try:
-            yield
-        finally:
-            self._whole = before
-
-    def set_state(self, sync_data):
-        with self._given_whole():
-            super().set_state(sync_data)
-
-    def notify_change(self, change):
-        with self.hold_sync():  # a new step and what it moves reach the browser as one message
-            super().notify_change(change)
-
     @t.validate("prefix_len", "layers", "step", "reader", "turns", "prefill_len", "re_encoded")
     def _check(self, proposal):
         name, value = proposal.trait.name, proposal.value
@@ -184,7 +165,7 @@ class CacheExplorer(CourseWidget, source="cache_explorer"):
             elif name == "step":
                 steps = len(self.tokens) - self.prompt_len + 1
                 check_number(name, value, 0, steps, "the prefill and the new tokens")
-                if self._whole and value > self.step > 0 and self.prefix_len != self.cached_prefix_len:
+                if not self._whole and value > self.step > 0 and self.prefix_len != self.cached_prefix_len:
                     raise ValueError(
                         f"step cannot go on to {value}: the cache was filled for P = {self.cached_prefix_len}, and "
                         f"prefix_len is {self.prefix_len}; call re_encode(), or set prefix_len back"
@@ -195,14 +176,14 @@ class CacheExplorer(CourseWidget, source="cache_explorer"):
 
     @t.observe("step")
     def _step_set(self, change):
-        if self._whole:
+        if not self._whole:
             with self._given_whole():
                 self.re_encoded = [entry for entry in self.re_encoded if entry[0] <= change.new]
                 self.prefix_len = self.cached_prefix_len
 
     @t.observe("prefix_len")
     def _boundary_set(self, change):
-        if self._whole and not self.step:
+        if not self._whole and not self.step:
             self.prefill_len = change.new
 
 

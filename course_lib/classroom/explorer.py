@@ -1,6 +1,5 @@
 """The mask explorer: a sentence of the learner's own, a prefix boundary to drag, and the mask that follows it."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +22,7 @@ from .explorer_checks import (
 )
 from .explorer_words import percent, sentences
 from .text import MAX_TOKENS, split_text, well_formed
-from .widgets import CourseWidget
+from .widgets import ExplorerWidget
 
 DEFAULT_TEXT = "The lantern is lost. Mara climbs the tower to relight it."
 _TITLES = {
@@ -48,7 +47,7 @@ class MaskCosts:
     loss_tokens: int | None
 
 
-class MaskExplorer(CourseWidget, source="mask_explorer"):
+class MaskExplorer(ExplorerWidget, source="mask_explorer"):
     """Show who may look at whom in a text, and let the learner move the boundary between prefix and target.
 
     text_or_tokens: a str, split by `split_text`'s rule (in the browser, with a dictionary for scripts without spaces);
@@ -75,8 +74,6 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
     show_tiles = t.Bool(False).tag(sync=True)
     moved_from = t.Int(None, allow_none=True).tag(sync=True)  # where the boundary was before the text moved it
     custom_mask = t.Bytes(b"").tag(sync=True)  # T * T bytes of 0 and 1, row by row
-
-    _from_browser = False
 
     def __init__(
         self, text_or_tokens=None, prefix_len=None, *, kind=None, mask=None, tile=4, show_tiles=False, selected="second"
@@ -162,23 +159,6 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
 
     # -- keeping the state whole
 
-    @contextmanager
-    def _given_whole(self):
-        """A state that comes from the constructor or the browser is complete: nothing in it is to be adjusted."""
-        before, self._from_browser = self._from_browser, True
-        try:
-            yield
-        finally:
-            self._from_browser = before
-
-    def set_state(self, sync_data):
-        with self._given_whole():
-            super().set_state(sync_data)
-
-    def notify_change(self, change):
-        with self.hold_sync():  # a new text and what it moves reach the browser as one message
-            super().notify_change(change)
-
     @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "custom_mask")
     def _check(self, proposal):
         name, value, T = proposal.trait.name, proposal.value, len(self.tokens)
@@ -208,12 +188,12 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
 
     @t.observe("text")
     def _text_set(self, change):
-        if not self._from_browser:
+        if not self._whole:
             self.split_by, self.tokens = "python", split_text(change.new)
 
     @t.observe("tokens")
     def _tokens_set(self, change):
-        if self._from_browser:
+        if self._whole:
             return
         T = len(change.new)
         if self.split_by != "python" or split_text(self.text) != change.new:
@@ -229,5 +209,5 @@ class MaskExplorer(CourseWidget, source="mask_explorer"):
 
     @t.observe("prefix_len", "kind")
     def _boundary_set(self, _):
-        if not self._from_browser:
+        if not self._whole:
             self.moved_from = None

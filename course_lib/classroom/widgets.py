@@ -1,6 +1,7 @@
 """What every widget of the course has in common: one module, one stylesheet, and something to read without a kernel."""
 
 import base64
+from contextlib import contextmanager
 from pathlib import Path
 
 import anywidget
@@ -64,3 +65,29 @@ class CourseWidget(anywidget.AnyWidget):
         for mime, content in self.fallback().items():
             data[mime] = base64.b64encode(content).decode("ascii") if isinstance(content, bytes) else content
         return data, metadata
+
+
+class ExplorerWidget(CourseWidget):
+    """A widget whose traits must fit each other: set one, and the others follow.
+
+    But a state that comes whole, from the constructor or the browser, fits already, and nothing in it is to be
+    adjusted: `_whole` is True while such a one is set.
+    """
+
+    _whole = False
+
+    @contextmanager
+    def _given_whole(self):
+        before, self._whole = self._whole, True
+        try:
+            yield
+        finally:
+            self._whole = before
+
+    def set_state(self, sync_data):
+        with self._given_whole():
+            super().set_state(sync_data)
+
+    def notify_change(self, change):
+        with self.hold_sync():  # a change and what it moves reach the browser as one message
+            super().notify_change(change)
