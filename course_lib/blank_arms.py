@@ -13,8 +13,8 @@ All begin with the same weights, and read the same texts with the same blanks. T
 import torch
 
 from ._check import whole_number
-from .arms import HELD_OUT, SIZES, new_run
-from .data import story_batch, story_vocabulary
+from .arms import HELD_OUT, SIZES, TEXT, corpus, new_run
+from .data import story_batch, story_vocabulary, text_batch
 from .generation import evaluating
 from .glm import BlankInfilling, blank_infilling, collate_blanks, sample_spans
 from .training import Run
@@ -92,32 +92,48 @@ def blank_arm_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
     return new_run(seed, BLANKS, len(vocabulary), batch, steps=steps, evaluate=measure, objective=f"blanks: {arm}")
 
 
-def glm_run(seed: int, *, steps: int | None = None) -> Run:
+def glm_run(seed: int, *, text: str | None = None, steps: int | None = None) -> Run:
     """Return a run, not begun, that trains one model to read and to write: short blanks, MASK, in three fifths of the
-    texts, and the whole story as one long blank, GMASK, in the others.
+    texts, and one long blank, GMASK, in the others.
 
-    Evaluated on held-out stories: the loss and the share "filled" of short blanks, in the order of the text, and the
-    loss of the long one.
+    text: None for stories, of which the long blank is all behind the outline; or a text of at least 20 windows, such as
+    `data.python_docs()` or `data.read_text` return, cut into windows, of which it is the second half. Evaluated on
+    held-out texts: the loss and the share "filled" of short blanks, in the order of the text, and the long ones' loss.
     """
-    vocabulary = story_vocabulary()
+    if text is None:
+        vocabulary, held_out = story_vocabulary(), _texts(story_vocabulary(), 0, 0, HELD_OUT, "held_out")
+    else:
+        vocabulary, ids, windows = corpus(text)
+        held_out = [_framed(window, vocabulary) for window in windows]
+
+    def texts(step: int) -> list:
+        if text is None:
+            return _texts(vocabulary, seed, step, GLM["batch_size"], "train")
+        batch = text_batch(ids, GLM["batch_size"], TEXT["window_len"], seed, step=step)
+        return [_framed(window, vocabulary) for window in batch]
+
+    def long(one) -> BlankInfilling:
+        start = _outline_len(one, vocabulary) if text is None else len(one) // 2
+        marks = {"mask_id": vocabulary.GMASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
+        return blank_infilling(one, [(start, len(one) - 1)], **marks)
+
     generator = torch.Generator().manual_seed(0)
-    texts = _texts(vocabulary, 0, 0, HELD_OUT, "held_out")
-    short = collate_blanks([_short(ids, vocabulary, generator, shuffled=False) for ids in texts], vocabulary.PAD)
-    long = collate_blanks([_long(ids, vocabulary) for ids in texts], vocabulary.PAD)
+    short = collate_blanks([_short(one, vocabulary, generator, shuffled=False) for one in held_out], vocabulary.PAD)
+    whole = collate_blanks([long(one) for one in held_out], vocabulary.PAD)
 
     def measure(model) -> dict[str, float]:
         loss, filled = _filled(model, short)
-        return {"short blanks, loss": loss, "filled": filled, "long blank, loss": _filled(model, long)[0]}
+        return {"short blanks, loss": loss, "filled": filled, "long blank, loss": _filled(model, whole)[0]}
 
     def batch(step: int) -> dict:
         drawn = torch.Generator().manual_seed(seed * 1_000_003 + step)
         examples = []
-        for ids in _texts(vocabulary, seed, step, GLM["batch_size"], "train"):
+        for one in texts(step):
             writes = float(torch.rand((), generator=drawn)) < LONG_SHARE
-            examples.append(_long(ids, vocabulary) if writes else _short(ids, vocabulary, drawn))
+            examples.append(long(one) if writes else _short(one, vocabulary, drawn))
         return collate_blanks(examples, vocabulary.PAD).arguments()
 
-    objective = "short blanks and whole stories"
+    objective = f"short blanks and long ones in {'stories' if text is None else 'a text'}"
     return new_run(seed, GLM, len(vocabulary), batch, steps=steps, evaluate=measure, objective=objective)
 
 
@@ -139,11 +155,14 @@ def _short(ids, vocabulary: Vocabulary, generator, *, shuffled: bool = True) -> 
     return lay_out(ids, spans, order, BLANK_ARMS[0], vocabulary)
 
 
-def _long(ids, vocabulary: Vocabulary) -> BlankInfilling:
-    """Blank the story behind its outline, and leave its EOS."""
-    outline = next(i for i, id in enumerate(ids.tolist()) if vocabulary.token(id) == ".") + 1
-    marks = {"mask_id": vocabulary.GMASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
-    return blank_infilling(ids, [(outline, len(ids) - 1)], **marks)
+def _framed(window, vocabulary: Vocabulary):
+    """Return a window of a text between BOS and EOS."""
+    return torch.cat([torch.tensor([vocabulary.BOS]), window, torch.tensor([vocabulary.EOS])])
+
+
+def _outline_len(ids, vocabulary: Vocabulary) -> int:
+    """Return where a story begins: behind its BOS and its outline, which the first full stop ends."""
+    return next(i for i, id in enumerate(ids.tolist()) if vocabulary.token(id) == ".") + 1
 
 
 def _filled(model, batch: BlankInfilling) -> tuple[float, float]:

@@ -54,6 +54,12 @@ class Filling:
             self.answers[step.blank].append(step.id)
         return step
 
+    def fill(self) -> str:
+        """Fill what is still to be filled, and return the text."""
+        for _ in self:
+            pass
+        return self.text
+
     @property
     def text(self) -> str:
         words = [self._vocabulary.token(id) for id in self._parts[0]]

@@ -109,6 +109,21 @@ def test_the_mixed_run_reads_and_writes(small, monkeypatch):
     assert batch["targets"][row, length - 1] == V.END
 
 
+def test_the_mixed_run_takes_any_text(small, monkeypatch):
+    """Windows of a text, framed; the long blank is the second half of one."""
+    text = " ".join(f"word{i % 300}" for i in range(1400))
+    run = glm_run(1, text=text)
+    assert "filled" in run.train().evaluations[-1]
+    monkeypatch.setitem(blank_arms.GLM, "batch_size", 10)
+    batch = glm_run(1, text=text).batch_of(0)
+    row = int((batch["tokens"] == V.GMASK).any(1).nonzero()[0])
+    P, length = int(batch["prefix_len"][row]), int(batch["lengths"][row])
+    read = batch["tokens"][row, :P].tolist()
+    assert (read[0], read[-2], read[-1]) == (V.BOS, V.GMASK, V.EOS)
+    assert (P, length) == (1 + 32 + 2, 35 + 1 + 32)  # BOS, half a window, GMASK and EOS; then START and the other half
+    assert batch["targets"][row, length - 1] == V.END
+
+
 def test_an_arm_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match=r"arm must be one of GLM; .*, got 'BERT'"):
         blank_arm_run(0, "BERT")

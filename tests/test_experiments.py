@@ -8,7 +8,7 @@ import torch
 
 from course_lib import arms, blank_arms
 from course_lib.classroom import blank_evidence, evidence
-from course_lib.data import read_outline
+from course_lib.data import python_docs, read_outline
 
 RECORDS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(evidence.RESULTS.glob("*.json"))}
 TOLERANCE = 2e-3  # nats: sums in another order, on another processor, grow to this in twenty steps, and hardly more
@@ -80,6 +80,16 @@ def test_glm_repeats():
     run = blank_arms.blank_arm_run(recorded["seed"], recorded["arm"])
     run.evaluate = None
     assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_glm_docs_was_recorded_with_these_sizes_and_repeats():
+    record = RECORDS["glm_docs"]
+    assert (record["config"], record["long_share"]) == (blank_arms.GLM, blank_arms.LONG_SHARE)
+    assert [run["seed"] for run in record["runs"]] == list(range(record["seeds"]))
+    run = blank_arms.glm_run(0, text=python_docs())
+    run.evaluate = None
+    losses = run.train(experiments.FIRST).losses
+    assert losses == pytest.approx(record["runs"][0]["first_losses"], abs=TOLERANCE)
 
 
 def test_the_glm_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):

@@ -76,7 +76,7 @@ def test_the_text_grows_word_by_word():
     assert step.blank == 0
     assert step.probs.sum() == pytest.approx(1)
     assert filling.text == (f"a {WORDS.token(step.id)} b ___ c." if step.id != WORDS.END else "a b ___ c.")
-    list(filling)
+    assert filling.fill() == filling.text
     assert "___" not in filling.text
     assert all(len(answer) <= 2 for answer in filling.answers)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from course_lib import arms, blank_arms
-from course_lib.data import encode_story, story_vocabulary
+from course_lib.data import encode_story, python_docs, story_vocabulary
 from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
 from course_lib.training_record import machine, today
@@ -104,7 +104,18 @@ def glm(seeds: int) -> dict:
     return {"config": blank_arms.BLANKS, "mask_ratio": blank_arms.MASK_RATIO, "arms": runs}
 
 
-EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm}
+def glm_docs(seeds: int) -> dict:
+    """Lesson 04: the model that it trains on stories, trained on real text."""
+    runs = []
+    for seed in range(seeds):
+        record = blank_arms.glm_run(seed, text=python_docs()).train()
+        values = {name: round(value, 4) for name, value in record.evaluations[-1].items() if name != "step"}
+        runs.append({"seed": seed, **values, **_cost(record), "first_losses": record.losses[:FIRST]})
+        print(runs[-1], flush=True)
+    return {"config": blank_arms.GLM, "long_share": blank_arms.LONG_SHARE, "runs": runs}
+
+
+EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm, "glm_docs": glm_docs}
 
 
 def main(arguments=None) -> int:

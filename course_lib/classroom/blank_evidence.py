@@ -61,3 +61,13 @@ def in_words(results: dict) -> str:
             parts.append(f"{mean(shares):.0%} {order} ({min(shares):.0%} to {max(shares):.0%})")
         told.append(f"{arm}: {', '.join(parts)}")
     return f"Held-out blanks filled without a mistake. {'; '.join(told)}."
+
+
+def docs_in_words(results: dict) -> str:
+    """Return what the mixed model makes of real text, from the record `glm_docs`."""
+    parts = []
+    for name, unit in (("filled", ""), ("short blanks, loss", " nats a token"), ("long blank, loss", " nats a token")):
+        values = [run[name] for run in results["runs"]]
+        low, high = (f"{one:.1%}" if name == "filled" else f"{one:.2f}" for one in (min(values), max(values)))
+        parts.append(f"{name} {low} to {high}{unit}")
+    return f"On the Python documentation, held out, {len(results['runs'])} seeds: {'; '.join(parts)}."
