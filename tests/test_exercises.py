@@ -225,6 +225,7 @@ WRONG_LAYOUTS = {
     "inputs": put(0, lambda f, w, s: f[0][::-1]),
     "targets": put(1, lambda f, w, s: [*f[0][1:], glm.END]),
     "original_positions": put(2, lambda f, w, s: f[2][: len(part_a(f))] + [i for a, b in s for i in (a, *range(a, b))]),
+    "goes_on": put(2, lambda f, w, s: [p + max(b - 1, 0) for p, b in zip(f[2], f[3], strict=True)]),
     "plain_positions": put(2, lambda f, w, s: list(range(len(f[2])))),
     "positions": put(2, lambda f, w, s: [0] * len(f[2])),
     "blocks_from_zero": put(3, lambda f, w, s: [max(block - 1, 0) for block in f[3]]),
@@ -233,6 +234,7 @@ WRONG_LAYOUTS = {
 }
 WRONG_LAYOUTS_OF_MANY = {
     **WRONG_LAYOUTS,
+    "not_shrunk": put(2, lambda f, w, s: f[2][: len(part_a(f))] + [a for a, b in s for _ in range(b - a + 1)]),
     "blocks_go_on": put(3, lambda f, w, s: part_a(f) + list(range(1, len(f[3]) - len(part_a(f)) + 1))),
 }
 
@@ -241,13 +243,19 @@ WRONG_PIECES = {
     "glm_loss": {
         "inverted": lambda c, t: torch.arange(t) < c,
         "no_start": lambda c, t: torch.arange(t) > c,
-        "rows": lambda c, t: torch.arange(t) >= 0,
+        "last_left_out": lambda c, t: (torch.arange(t) >= c) & (torch.arange(t) < t - 1),
+        "everything": lambda c, t: torch.arange(t) >= 0,
+        "rows": lambda c, t: torch.arange(t) >= c + 1 - t % 2,
         "not_rows": lambda c, t: [i >= c for i in range(t)],
     },
     "glm_positions": {
-        "not_shrunk": lambda s, t: [a for a, b in s for _ in range(b - a + 1)],
-        "positions": lambda s, t: [0 for a, b in s for _ in range(b - a + 1)],
-        "form": lambda s, t: [a for a, b in s],
+        "not_shrunk": lambda s: [a for a, b in s for _ in range(b - a + 1)],
+        "shrunk_too_far": lambda s: [
+            a - sum(d - c for c, d in s[:i]) for i, (a, b) in enumerate(s) for _ in range(b - a + 1)
+        ],
+        "goes_on": lambda s: [a + i for a, b in s for i in range(b - a + 1)],
+        "positions": lambda s: [0 for a, b in s for _ in range(b - a + 1)],
+        "form": lambda s: [a for a, b in s],
     },
     "glm_order": {
         "missing": lambda s, g: [[0, 1, 2], [2, 1, 0]][int(torch.randint(2, (), generator=g))],
@@ -256,10 +264,13 @@ WRONG_PIECES = {
         ),
         "unseeded": lambda s, g: torch.randperm(len(s)).tolist(),
         "not_an_order": lambda s, g: [0, 0, 1],
+        "tensor": lambda s, g: torch.randperm(len(s), generator=g),
     },
     "glm_rows": {
         "no_end": lambda s: ([glm.START, *s[:-1]], s),
         "end_is_read": lambda s: ([glm.START, *s, glm.END], [*s, glm.END, glm.END]),
+        "start_is_predicted": lambda s: ([glm.START, *s], [glm.START, *s]),
+        "first_word": lambda s: ([glm.START, *s], [*s[1:], glm.END]),
         "lengths": lambda s: ([glm.START, *s], s),
         "rows": lambda s: ([glm.MASK, *s], [*s, glm.END]),
         "form": lambda s: [glm.START, *s],

@@ -6,6 +6,7 @@ import torch
 
 from course_lib import glm
 
+from ..cache_words import plural
 from .engine import Untouched, Wrong, exercise
 
 NOTEBOOK = "04_glm"
@@ -82,12 +83,22 @@ def _judge_layout(answer, words, spans) -> None:
         )
     if answer[2] != right[2]:
         within = [place for start, end in spans for place in [start, *range(start, end)]]
+        goes_on = [place + i for place, i in zip(right[2][context:], _within(spans), strict=True)]
+        kept = right[2][:context]
         original = [i for i in range(len(words)) if not any(start < i < end for start, end in spans)]
-        if answer[2] in ([*right[2][:context], *within], [*original, *within]):
+        if answer[2] in ([*kept, *within], [*original, *within], [*original, *right[2][context:]]):
             raise Wrong(
                 "original_positions",
                 f"{told}: these are positions in the original text. The gap that they leave tells how long the blank "
                 "is. All of a blank stands where its MASK stands in Part A.",
+            )
+        if answer[2] == [*kept, *goes_on]:
+            raise Wrong("goes_on", f"{told}: these positions go on from the MASK. A blank has one position for all.")
+        if answer[2] == [*kept, *[start for start, end in spans for _ in range(end - start + 1)]]:
+            raise Wrong(
+                "not_shrunk",
+                f"{told}: all of a blank at one position, right. But the blanks before it have shrunk to one MASK each, "
+                "so it stands further left.",
             )
         if answer[2] == list(range(len(right[2]))):
             raise Wrong("plain_positions", f"{told}: these positions just go on. A blank stands where its MASK stands.")
@@ -151,6 +162,11 @@ def judge_many_blanks(fn) -> str:
     return "Every choice of blanks in texts of up to 7 words agrees with the library."
 
 
+def _within(spans) -> list[int]:
+    """Return how far each token of Part B lies behind its START."""
+    return [i for start, end in spans for i in range(end - start + 1)]
+
+
 def _blank(chosen: int, i: int) -> bool:
     return i >= 0 and bool(chosen >> i & 1)
 
@@ -162,7 +178,7 @@ def suspect_loss(context_len, total_len):
     return torch.arange(total_len) >= context_len - 1
 
 
-def suspect_positions(spans, total_len):
+def suspect_positions(spans):
     positions = []
     for start, end in spans:
         positions += [start, *range(start, end)]
@@ -182,7 +198,7 @@ def mended_loss(context_len, total_len):
     return torch.arange(total_len) >= context_len
 
 
-def mended_positions(spans, total_len):
+def mended_positions(spans):
     """Before a span, every earlier span has shrunk to one MASK."""
     positions, shrunk = [], 0
     for start, end in spans:
@@ -232,6 +248,10 @@ def judge_loss(fn) -> str:
         raise Wrong("inverted", "You score Part A. It is read, and nothing in it is to be predicted.")
     if yours == [[i > context for i in range(total)] for context, total in cases]:
         raise Wrong("no_start", "START carries loss too: it predicts the first word of its blank.")
+    if yours == [[context <= i < total - 1 for i in range(total)] for context, total in cases]:
+        raise Wrong("last_left_out", "The last row carries loss too: it predicts END.")
+    if all(all(rows) for rows in yours):
+        raise Wrong("everything", "You score Part A too. It is only read.")
     if yours != right:
         case, mine = next((case, one) for case, one, wanted in zip(cases, yours, right, strict=True) if one != wanted)
         raise Wrong("rows", f"With a Part A of {case[0]} and {case[1]} rows in all, you score {mine}.")
@@ -246,15 +266,15 @@ def judge_loss(fn) -> str:
     solution=mended_positions,
 )
 def judge_positions(fn) -> str:
-    cases = [([(4, 6)], 6), ([(2, 4)], 6), ([(0, 2), (4, 5)], 6), ([(1, 3), (4, 7)], 8), ([(0, 1), (2, 3), (4, 7)], 7)]
-    yours = [fn(list(spans), total) for spans, total in cases]
+    cases = [[(4, 6)], [(2, 4)], [(0, 2), (4, 5)], [(1, 3), (4, 7)], [(0, 1), (2, 3), (4, 7)]]
+    yours = [fn(list(spans)) for spans in cases]
     _untouched(
         yours,
-        [suspect_positions(spans, total) for spans, total in cases],
+        [suspect_positions(spans) for spans in cases],
         "These are positions in the original text: the model could read from them how long the blank is.",
     )
-    for (spans, total), mine in zip(cases, yours, strict=True):
-        right = mended_positions(spans, total)
+    for spans, mine in zip(cases, yours, strict=True):
+        right = mended_positions(spans)
         if not isinstance(mine, list) or len(mine) != len(right):
             raise Wrong("form", f"Return a list with one position for START and one for each word, here {len(right)}.")
         if mine == right:
@@ -265,6 +285,15 @@ def judge_positions(fn) -> str:
                 f"For the blanks {_spans(spans)} you wrote {mine}. All of a blank at one position: right. But the "
                 "blanks before it have shrunk to one MASK each, so it stands further left.",
             )
+        gone = [start - sum(b - a for a, b in spans[:i]) for i, (start, _) in enumerate(spans)]
+        if mine == [place for place, (start, end) in zip(gone, spans, strict=True) for _ in range(end - start + 1)]:
+            raise Wrong(
+                "shrunk_too_far",
+                f"For the blanks {_spans(spans)} you wrote {mine}. You took away too much: a blank of n words leaves a "
+                "MASK, so only n - 1 places are gone.",
+            )
+        if mine[0] == right[0] and mine == [place + i for place, i in zip(right, _within(spans), strict=True)]:
+            raise Wrong("goes_on", f"{mine} goes on from each MASK. All tokens of a blank have the same position.")
         raise Wrong("positions", f"For the blanks {_spans(spans)} you wrote {mine}; right is {right}.")
     return "Each blank stands where its MASK stands, and its length stays hidden."
 
@@ -283,8 +312,10 @@ def judge_order(fn) -> str:
         drawn,
         [[0, 1, 2]] * 600,
         "The blanks are always written in the order of the text. So the last one sees all others, and the first one "
-        "never learns to see any: the order tells what will be asked next.",
+        "never learns to see any.",
     )
+    if isinstance(drawn[0], torch.Tensor):
+        raise Wrong("tensor", "Return a list, not a tensor: `.tolist()` makes one of it.")
     if any(not isinstance(order, list) or sorted(order) != [0, 1, 2] for order in drawn):
         raise Wrong("not_an_order", f"Return each of 0, 1, 2 once; you returned {drawn[0]}.")
     counts = {order: drawn.count(list(order)) for order in permutations(range(3))}
@@ -320,10 +351,16 @@ def judge_rows(fn) -> str:
         "The first word of the blank is read before anybody has predicted it.",
     )
     for span, (inputs, targets) in zip(cases, yours, strict=True):
-        if len(inputs) != len(targets):
-            raise Wrong("lengths", f"{len(inputs)} inputs and {len(targets)} targets: every row needs both.")
         if END in inputs:
             raise Wrong("end_is_read", "END is predicted, and never read: behind it the blank is closed.")
+        if START in targets:
+            raise Wrong("start_is_predicted", "START is read, and never predicted: it opens the blank.")
+        if inputs == [START, *span] and targets == [*span[1:], END]:
+            raise Wrong("first_word", "START has a row now, and nobody predicts the first word. It is START's target.")
+        if len(inputs) != len(targets):
+            raise Wrong(
+                "lengths", f"{plural(len(inputs), 'input')}, {plural(len(targets), 'target')}: every row needs both."
+            )
         if inputs == [START, *span[:-1]] and targets == span:
             raise Wrong("no_end", "Nobody predicts END. How would the model know when to stop?")
         if (inputs, targets) != ([START, *span], [*span, END]):
