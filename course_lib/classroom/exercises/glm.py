@@ -97,8 +97,8 @@ def _judge_layout(answer, words, spans) -> None:
         if answer[2] == [*kept, *[start for start, end in spans for _ in range(end - start + 1)]]:
             raise Wrong(
                 "not_shrunk",
-                f"{told}: all of a blank at one position, right. But the blanks before it have shrunk to one MASK each, "
-                "so it stands further left.",
+                f"{told}: all of a blank at one position, right. But the blanks before it have shrunk to one MASK "
+                "each, so it stands further left.",
             )
         if answer[2] == list(range(len(right[2]))):
             raise Wrong("plain_positions", f"{told}: these positions just go on. A blank stands where its MASK stands.")
@@ -333,6 +333,7 @@ def judge_order(fn) -> str:
 @exercise(
     "glm_rows",
     **_MEND,
+    extra=True,
     title="Mend the rows of a blank",
     hint="Read START and then the words; predict the words and then END. Both lists are one longer than the span.",
     solution=mended_rows,
