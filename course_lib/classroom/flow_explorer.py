@@ -175,22 +175,15 @@ def _draw_edge(axis, a, b, *, strong: bool) -> None:
 def _draw_node(axis, node: dict, left: float, right: float, y: int, state: str) -> None:
     colour, kind = COLOURS[node["kind"]], node["kind"]
     fill = {"running": LIGHT[colour], "done": _mix(colour, 0.2), "waiting": LIGHT["paper"]}[state]
-    edge = LIGHT["paper" if kind == "all-reduce" and state == "running" else colour]  # the hatch has the edge's colour
+    edge = LIGHT["paper" if kind == "all-reduce" and state == "running" else colour]  # also the hatch's
     look = {"fc": fill, "ec": edge, "lw": 1.2, "zorder": 3, "ls": "--" if kind == "all-reduce" else "-"}
     top, bottom, tip = y - _TALL / 2, y + _TALL / 2, 0.16
     if kind == "elementwise":
         round_ = f"round,pad=0,rounding_size={_TALL / 2}"
         axis.add_patch(FancyBboxPatch((left, top), right - left, _TALL, boxstyle=round_, mutation_aspect=1, **look))
     elif kind == "attention":
-        points = [
-            (left, y),
-            (left + tip, top),
-            (right - tip, top),
-            (right, y),
-            (right - tip, bottom),
-            (left + tip, bottom),
-        ]
-        axis.add_patch(Polygon(points, **look))
+        upper = [(left, y), (left + tip, top), (right - tip, top), (right, y)]
+        axis.add_patch(Polygon([*upper, (right - tip, bottom), (left + tip, bottom)], **look))
     elif kind == "all-reduce":
         half = [(left, y), (left + 0.2, top), (left + 0.2, top + 0.1), (right - 0.2, top + 0.1), (right - 0.2, top)]
         axis.add_patch(Polygon([*half, (right, y), *((x, 2 * y - at) for x, at in half[:0:-1])], hatch="////", **look))

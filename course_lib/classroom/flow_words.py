@@ -57,7 +57,7 @@ def graph(ops: tuple[Operation, ...]) -> dict:
     for letter, members in (("A", _ATTENTION), ("M", _MLP)):
         rows = [node["stage"] for node in nodes if set(node["name"].split(", ")) & set(members)]
         regions.append({"letter": letter, "first": min(rows), "last": max(rows), "span": list(union(members))})
-    return {"nodes": nodes, "regions": regions, "steps": max(found.values())}
+    return {"nodes": nodes, "regions": regions, "steps": max(found.values()), "width": WIDTH}
 
 
 def counts(ops: tuple[Operation, ...], tokens: int) -> dict[str, int]:
@@ -81,6 +81,7 @@ def everything(shape: BlockShape, tokens: int) -> dict[str, dict]:
         names = dict.fromkeys(op.name for ops in both.values() for op in ops)
         result[variant(fused, devices)] = {
             **graphs,
+            "note": NOTE,
             "rows": [
                 [name + (" by each device" if devices > 1 and name == "Weights read" else ""),
                  *(f"{table[name]:,}" for table in tables)]
