@@ -218,21 +218,27 @@ def seconds(op: Operation, machine: Machine, *, devices: int = 1) -> float:
     return machine.overhead + max(op.flops / machine.flops, op.moved / machine.memory)
 
 
-def planning_table(machine: Machine, *, devices: int, tokens: int, context: int = 0, batch: int = 1) -> list[dict]:
+def planning_table(
+    machine: Machine, *, devices: int, tokens: int, context: int = 0, batch: int = 1, training: bool = False
+) -> list[dict]:
     """Return for each of PaLM's three shapes what the roofline says of a layer, serial against parallel, both fused.
 
-    Each row: model, serial and parallel (seconds of a forward pass of one layer), all_reduce (seconds of one), and
-    gain = serial/parallel - 1: how much more the parallel block gets done in the same time.
+    Each row: model; serial and parallel, the seconds of one layer; all_reduce, those of a single one; and
+    gain = serial/parallel - 1: how much more the parallel block gets done in the same time. `training` counts the
+    backward pass too: twice the arithmetic and the bytes of the forward pass, and as many all-reduces again.
     """
     rows = []
     for model, (_, shape) in PALM.items():
-        times = {}
+        times, reduce = {}, 0.0
         for block in ("serial", "parallel"):
-            ops = operations(block, shape, tokens=tokens, context=context, batch=batch, fused=True, devices=devices)
-            times[block] = sum(seconds(op, machine, devices=devices) for op in ops)
-        reduce = next((seconds(op, machine, devices=devices) for op in ops if op.kind == "all-reduce"), 0.0)
-        gain = times["serial"] / times["parallel"] - 1
-        rows.append({"model": model, **times, "all_reduce": reduce, "gain": gain})
+            times[block] = 0.0
+            sizes = {"tokens": tokens, "context": context, "batch": batch, "devices": devices}
+            for op in operations(block, shape, fused=True, **sizes):
+                spent = seconds(op, machine, devices=devices)
+                if op.kind == "all-reduce":
+                    reduce = spent
+                times[block] += spent * ((2 if op.kind == "all-reduce" else 3) if training else 1)
+        rows.append({"model": model, **times, "all_reduce": reduce, "gain": times["serial"] / times["parallel"] - 1})
     return rows
 
 

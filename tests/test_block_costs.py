@@ -138,6 +138,10 @@ def test_the_planning_table_adds_up():
             assert 0 < saved <= sum(seconds(op, machine) for op in rest) * 2
             assert row["gain"] == pytest.approx(row["serial"] / row["parallel"] - 1)
             assert (row["all_reduce"] == 0) == (devices == 1)
+    forward, training = (planning_table(machine, devices=8, tokens=512, training=both) for both in (False, True))
+    for one, both in zip(forward, training, strict=True):
+        for block, reduces in (("serial", 2), ("parallel", 1)):
+            assert both[block] == pytest.approx(3 * one[block] - reduces * one["all_reduce"])
     slow, fast = (
         planning_table(Machine(name="m", flops=1e14, memory=1e12, link=link), devices=8, tokens=512)
         for link in (1e10, 1e12)
