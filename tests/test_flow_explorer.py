@@ -61,6 +61,7 @@ def test_the_table_counts_the_operations(fused, devices):
 
 
 def test_the_steps_are_ten_and_five_and_those_with_all_reduces():
+    graphs = DataFlowExplorer().graphs
     steps = {key: (each["serial"]["steps"], each["parallel"]["steps"]) for key, each in graphs.items()}
     assert steps == {"unfused-1": (10, 5), "fused-1": (10, 5), "unfused-2": (12, 7), "fused-2": (12, 6)}
 

@@ -2,7 +2,8 @@
 
 const BLOCKS = { serial: "Serial block", parallel: "Parallel block" };
 const STATES = { waiting: "waiting", running: "running now", done: "done" };
-const PITCH = 44, TALL = 28, GUTTER = 22, SPINE = 48, HALF = 22, FIRST = 84, TOP = 18; // prettier-ignore
+const PITCH = 44, TALL = 28, TOP = 18; // prettier-ignore
+const ROOMY = { number: 10, spine: 48, half: 22, first: 84 }, NARROW = { number: 7, spine: 33, half: 18, first: 59 }; // prettier-ignore
 
 /** A block: its formula, and the picture in which a row is a step. `build` makes it, `show` marks what is done. */
 function makeDiagram(block, hatch, select) {
@@ -13,17 +14,18 @@ function makeDiagram(block, hatch, select) {
 
   const build = (graph, width, rows) => {
     const focused = picture.contains(document.activeElement) && document.activeElement.dataset.name;
-    const column = (width - FIRST - 2) / graph.width, at = (row) => TOP + row * PITCH; // prettier-ignore
-    const places = { x: { left: SPINE - HALF, right: SPINE + HALF, y: at(0), spine: true } };
+    const { number, spine, half, first: start } = width < 320 ? NARROW : ROOMY;
+    const column = (width - start - 2) / graph.width, at = (row) => TOP + row * PITCH; // prettier-ignore
+    const places = { x: { left: spine - half, right: spine + half, y: at(0), spine: true } };
     for (const { name, span, stage } of graph.nodes)
-      places[name] = { ...(span.length ? { left: FIRST + span[0] * column + 2, right: FIRST + span[1] * column - 2 } : places.x), y: at(stage), spine: !span.length };
+      places[name] = { ...(span.length ? { left: start + span[0] * column + 2, right: start + span[1] * column - 2 } : places.x), y: at(stage), spine: !span.length };
     formula.replaceChildren(mathOf(graph.formula));
     steps = graph.steps;
     band = svg("rect", { class: "fx-band", x: 0, width, height: PITCH - 2, rx: 4 });
     const regions = graph.regions.map(({ letter, first, last, span }) => svg("g", { class: "fx-region" },
-      svg("rect", { x: FIRST + span[0] * column - 3, y: at(first) - PITCH / 2 - 6, width: (span[1] - span[0]) * column + 6, height: (last - first + 1) * PITCH + 3, rx: 4 }),
-      svg("text", { x: FIRST + span[0] * column + 2, y: at(first) - PITCH / 2 + 1 }, letter))); // prettier-ignore
-    numbers = Array.from({ length: rows }, (_, n) => svg("text", { class: "fx-step", x: GUTTER / 2 - 1, y: at(n + 1) }, String(n + 1)));
+      svg("rect", { x: start + span[0] * column - 3, y: at(first) - PITCH / 2 - 6, width: (span[1] - span[0]) * column + 6, height: (last - first + 1) * PITCH + 3, rx: 4 }),
+      svg("text", { x: start + span[0] * column + 2, y: at(first) - PITCH / 2 + 1 }, letter))); // prettier-ignore
+    numbers = Array.from({ length: rows }, (_, n) => svg("text", { class: "fx-step", x: number, y: at(n + 1) }, String(n + 1)));
     numbers.slice(steps).forEach((number) => number.classList.add("is-over"));
     edges = graph.nodes.flatMap(({ name, waits_for, stage }) => waits_for.map((from) => ({ from, to: name, stage, path: edge(places[from], places[name]) })));
     nodes = graph.nodes.map((node) => {
@@ -34,11 +36,15 @@ function makeDiagram(block, hatch, select) {
       mark.addEventListener("focus", () => select(node.name));
       return { ...node, mark, text, room: right - left - 6, centre: (left + right) / 2 };
     });
-    end = svg("text", { class: "fx-end", x: SPINE - HALF, y: at(steps) + TALL / 2 + 15 }, `done after ${steps} steps`);
+    end = svg("text", { class: "fx-end", x: spine - half, y: at(steps) + TALL / 2 + 15 }, `done after ${steps} steps`);
     picture.setAttribute("width", width);
     picture.setAttribute("height", at(rows) + TALL / 2 + 22);
-    picture.replaceChildren(band, ...regions, ...numbers, ...edges.map(({ path }) => path), svg("text", { class: "fx-x", x: SPINE, y: at(0) - 5 }, "x"), ...nodes.map(({ mark }) => mark), end);
-    for (const { text, room } of nodes) if (text.getComputedTextLength() > room) text.classList.add("is-tight");
+    picture.replaceChildren(band, ...regions, ...numbers, ...edges.map(({ path }) => path), svg("text", { class: "fx-x", x: spine, y: at(0) - 5 }, "x"), ...nodes.map(({ mark }) => mark), end);
+    for (const { name, text, room, centre } of nodes) {
+      if (text.getComputedTextLength() > room) text.classList.add("is-tight");
+      const [first, ...rest] = name.split(" ");
+      if (text.getComputedTextLength() > room && rest.length) text.replaceChildren(svg("tspan", { x: centre, dy: -6 }, `${first} `), svg("tspan", { x: centre, dy: 12 }, rest.join(" ")));
+    }
     nodes.find(({ name }) => name === focused)?.mark.focus();
   };
 
