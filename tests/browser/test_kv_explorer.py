@@ -125,7 +125,7 @@ def test_another_model_moves_the_slider_where_it_must_and_says_so(show, expect):
     assert marks(page) == divisors(16)
     expect(slider(page, "Key/value heads")).to_have_value("4")
     expect(slider(page, "Key/value heads")).to_have_attribute("max", "4")
-    words = "Key/value heads went from 48 to 16, the nearest number that divides the 16 query heads of 8B."
+    words = "Key/value heads went from 48 to 16, the nearest that fits 8B."
     expect(page.locator(".kv-words")).to_contain_text(words)
     expect(page.get_by_role("status")).to_contain_text(words)
     assert (told(page, explorer).model, explorer.kv_heads) == ("8B", 16)

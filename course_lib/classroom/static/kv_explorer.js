@@ -57,7 +57,7 @@ function kvSentences(state) {
   ];
 }
 
-const movedWords = ({ model, from, to }, heads) => `Key/value heads went from ${from} to ${to}, the nearest number that divides the ${heads} query heads of ${model}.`;
+const movedWords = ({ model, from, to }) => `Key/value heads went from ${from} to ${to}, the nearest that fits ${model}.`;
 const tokenWords = (layers, n, size) => `2 × ${layers} layers × ${plural(n, "head")} × ${size} numbers × 2 bytes`;
 const cacheWords = (token, context, sequences) => `${whole(token)} × ${whole(context)} tokens × ${plural(sequences, "sequence")}`;
 
@@ -100,7 +100,7 @@ function render({ model, el }) {
   const [caption, ...said] = kvSentences({ model: "540B", kvHeads: 24, context: 131072, sequences: 512, sizes });
   const strip = h("div", { class: "kv-strip", role: "img" }), queries = h("p", { class: "kv-title" }), shared = roomFor(caption); // prettier-ignore
   const token = figure("Bytes a token: keys and values", tokenWords(118, MOST_HEADS, 256)), all = figure("The cache in all", cacheWords(5799936, 131072, 512)); // prettier-ignore
-  const words = roomFor([movedWords({ model: "540B", from: 32, to: 24 }, MOST_HEADS), ...said].join(" "));
+  const words = roomFor([movedWords({ model: "540B", from: 32, to: 24 }), ...said].join(" "));
   const bars = ["Cache", "Weights"].map((name) => {
     const fill = h("span", { class: `kv-fill kv-${name.toLowerCase()}` }), number = h("span", { class: "kv-number" }); // prettier-ignore
     return { fill, number, row: h("li", {}, h("span", {}, name), h("span", { class: "kv-track", "aria-hidden": "true" }, fill), number) };
@@ -146,7 +146,7 @@ function render({ model, el }) {
     });
     if (moved && (moved.model !== now.model || moved.to !== now.kvHeads)) moved = null; // Python went on from there
     const [first, ...rest] = kvSentences(now);
-    const parts = moved ? [movedWords(moved, heads), ...rest] : rest;
+    const parts = moved ? [movedWords(moved), ...rest] : rest;
     shared.text.textContent = first;
     words.text.textContent = parts.join(" ");
     const fresh = [first, ...parts].filter((part) => !spoken?.includes(part));
