@@ -13,6 +13,7 @@ two.
 """
 
 import argparse
+import contextlib
 import copy
 import hashlib
 import json
@@ -20,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -302,8 +304,7 @@ def launch(work=measure, *, world: int = 2, timeout: float = 60.0, **settings):
     Each process computes with one thread. Whatever happens, none is left running. A script that calls this has to do so
     under `if __name__ == "__main__":`, as for all of multiprocessing with new processes.
 
-    Raises torch.multiprocessing's ProcessException with the first failing process's traceback, TimeoutError, and
-    RuntimeError where torch has no gloo.
+    Raises TimeoutError, and RuntimeError where torch has no gloo, or with the traceback of the first process to fail.
     """
     whole_number("world", world, low=1)
     if not (dist.is_available() and dist.is_gloo_available()):
@@ -316,6 +317,9 @@ def launch(work=measure, *, world: int = 2, timeout: float = 60.0, **settings):
             while not running.join(timeout=max(end - time.monotonic(), 0)):
                 if time.monotonic() >= end:
                     raise TimeoutError(f"{world} processes did not finish within timeout = {timeout} seconds")
+        except (mp.ProcessRaisedException, mp.ProcessExitedException) as failed:
+            first = Path(folder, "failed")
+            raise RuntimeError(first.read_text("utf-8") if first.exists() else str(failed)) from None
         finally:
             for process in running.processes:
                 process.kill()
@@ -324,7 +328,12 @@ def launch(work=measure, *, world: int = 2, timeout: float = 60.0, **settings):
 
 
 def _spawned(rank: int, world: int, folder: str, timeout: float, work, settings: dict) -> None:
-    result = _in_group(rank, world, Path(folder, "rendezvous"), timeout, work, settings)
+    try:
+        result = _in_group(rank, world, Path(folder, "rendezvous"), timeout, work, settings)
+    except Exception:  # written by the first to fail: those that fail next only say that they lost it
+        with contextlib.suppress(FileExistsError), open(Path(folder, "failed"), "x", encoding="utf-8") as file:
+            file.write(f"process {rank} of {world} failed:\n{traceback.format_exc()}")
+        raise
     if rank == 0:
         Path(folder, "result.json").write_text(json.dumps(result), "utf-8")
 

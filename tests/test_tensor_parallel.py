@@ -58,6 +58,7 @@ def whole_gradients(block):
     return held
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("kind", "world"),
     [(kind, world) for kind in KINDS for world in (1, 2, 4) if (KINDS[kind][1].get("kv_heads"), world) != (2, 4)],
@@ -183,7 +184,7 @@ def check_measured(rows):
 
 
 def test_two_processes_get_what_one_gets_and_every_gradient_of_it():
-    found = launch(compare_all)
+    found = launch(compare_all, timeout=200)
     check_measured(found.pop("measured"))
     assert found.pop("empty") == [1, 0, DIM]
     assert found.pop("differ").startswith("block must have the same weights in every process")
@@ -212,6 +213,14 @@ def fail(folder):
     dist.all_reduce(torch.ones(1))
 
 
+def die(folder):
+    """Process 1 ends without a word."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if dist.get_rank():
+        os._exit(3)
+    time.sleep(600)
+
+
 def wait(folder):
     Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
     time.sleep(600)
@@ -220,7 +229,8 @@ def wait(folder):
 @pytest.mark.parametrize(
     ("work", "error", "words"),
     [
-        (fail, mp.ProcessRaisedException, r"(?s)Process 1 terminated.*ArithmeticError: no sum today"),
+        (fail, RuntimeError, r"(?s)^process 1 of 2 failed:.*ArithmeticError: no sum today"),
+        (die, RuntimeError, r"^process 1 terminated with exit code 3"),
         (wait, TimeoutError, r"2 processes did not finish within timeout = 3"),
     ],
 )
@@ -240,7 +250,7 @@ def test_torchrun_starts_it_by_hand(tmp_path):
     command += ["--dim", "16", "--heads", "2", "--head-dim", "8", "--hidden", "32", "--kv-heads", "1", "--no-fused"]
     command += ["--lengths", "4", "--repeats", "1"]
     paths = {"PYTHONPATH": str(Path(tensor_parallel.__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=os.environ | paths)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path, env=os.environ | paths)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [row["weights"] for row in rows] == [0, 2, 0, 2]
