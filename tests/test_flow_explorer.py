@@ -86,7 +86,7 @@ def test_it_says_everything():
         "Step 3: the serial block runs attention; the parallel block runs attention and ‘silu(gate) * up’. "
         "Matrix products: 7 and 7; Products one after another: 4 and 2; All-reduces: 0 and 0; "
         "Weights read: 3,735,552 and 3,735,552. "
-        "A step counts waiting, not time: what runs in one step waits for nothing of the same step, large or small."
+        "A step counts waiting, not time: each operation takes one, large or small; those of one step could run at once."
     )  # fmt: skip
     explorer.selected = "up"
     assert (

@@ -15,7 +15,7 @@ KINDS = {
     "elementwise": "number by number",
     "all-reduce": "all-reduce",
 }
-NOTE = "A step counts waiting, not time: what runs in one step waits for nothing of the same step, large or small."
+NOTE = "A step counts waiting, not time: each operation takes one, large or small; those of one step could run at once."
 
 # Where an operation stands, in columns to the right of the residual stream: attention's are 0 to 3, the MLP's follow.
 WIDTH = 5.3

@@ -287,16 +287,19 @@ def test_it_fits_the_page_and_can_be_read(show, width, fused, devices):
     explorer = DataFlowExplorer(fused=fused, devices=devices, step=5)
     page = show(explorer, viewport=(width, 1000), theme="dark" if fused else "light")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
-    names = page.evaluate(
-        """() => [...document.querySelectorAll(".fx-node")].map((node) => {
-          const text = node.querySelector(".fx-name"), of = text.getBoundingClientRect();
-          const box = node.querySelector(".fx-shape").getBoundingClientRect();
-          const frame = document.querySelector(".fx").getBoundingClientRect();
-          return [node.dataset.name, parseFloat(getComputedStyle(text).fontSize),
-            of.left >= box.left && of.right <= box.right && box.left >= frame.left && box.right <= frame.right];
-        })"""
-    )
-    assert [each for each in names if each[1] < 11 or not each[2]] == []
+    for step in range(explorer.last_step + 1):  # what runs is set in bold
+        page.evaluate("(step) => model.receive('step', step)", step)
+        settle(page)
+        names = page.evaluate(
+            """() => [...document.querySelectorAll(".fx-node")].map((node) => {
+              const text = node.querySelector(".fx-name"), of = text.getBoundingClientRect();
+              const box = node.querySelector(".fx-shape").getBoundingClientRect();
+              const frame = document.querySelector(".fx").getBoundingClientRect();
+              return [node.dataset.name, parseFloat(getComputedStyle(text).fontSize),
+                of.left >= box.left && of.right <= box.right && box.left >= frame.left && box.right <= frame.right];
+            })"""
+        )
+        assert [each for each in names if each[1] < 11 or not each[2]] == [], step
     boxes = page.locator(".fx-block").evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().top)")
     assert (boxes[0] == boxes[1]) == (width > 690)
 

@@ -3,7 +3,7 @@
 const BLOCKS = { serial: "Serial block", parallel: "Parallel block" };
 const STATES = { waiting: "waiting", running: "running now", done: "done" };
 const PITCH = 44, TALL = 28, TOP = 18; // prettier-ignore
-const ROOMY = { number: 10, spine: 48, half: 22, first: 84 }, NARROW = { number: 7, spine: 33, half: 18, first: 59 }; // prettier-ignore
+const ROOMY = { number: 10, spine: 48, half: 22, first: 84 }, NARROW = { number: 7, spine: 35, half: 18, first: 61 }; // prettier-ignore
 
 /** A block: its formula, and the picture in which a row is a step. `build` makes it, `show` marks what is done. */
 function makeDiagram(block, hatch, select) {
@@ -36,9 +36,9 @@ function makeDiagram(block, hatch, select) {
       mark.addEventListener("focus", () => select(node.name));
       return { ...node, mark, text, room: right - left - 6, centre: (left + right) / 2 };
     });
-    end = svg("text", { class: "fx-end", x: spine - half, y: at(steps) + TALL / 2 + 15 }, `done after ${steps} steps`);
+    end = svg("text", { class: "fx-end", x: spine - half, y: at(steps + 1) }, `done after ${steps} steps`);
     picture.setAttribute("width", width);
-    picture.setAttribute("height", at(rows) + TALL / 2 + 22);
+    picture.setAttribute("height", at(rows + 1) + 12);
     picture.replaceChildren(band, ...regions, ...numbers, ...edges.map(({ path }) => path), svg("text", { class: "fx-x", x: spine, y: at(0) - 5 }, "x"), ...nodes.map(({ mark }) => mark), end);
     for (const { name, text, room, centre } of nodes) {
       if (text.getComputedTextLength() > room) text.classList.add("is-tight");
