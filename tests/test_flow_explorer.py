@@ -85,8 +85,8 @@ def test_it_says_everything():
         "A serial and a parallel block, nothing fused, on 1 device. "
         "Step 3: the serial block runs attention; the parallel block runs attention and ‘silu(gate) * up’. "
         "Matrix products: 7 and 7; Products one after another: 4 and 2; All-reduces: 0 and 0; "
-        "Weights read: 3,735,552 and 3,735,552. "
-        "A step counts waiting, not time: each operation takes one, large or small; those of one step could run at once."
+        "Weights read: 3,735,552 and 3,735,552. A step counts waiting, not time: "
+        "each operation takes one, large or small; those of one step could run at once."
     )  # fmt: skip
     explorer.selected = "up"
     assert (
