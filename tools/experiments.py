@@ -23,7 +23,6 @@ from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
 from course_lib.training_record import machine, today
 
-
 FIRST = 20  # so many losses are kept as they are, for the test
 OUTLINE = "Omar, bat, queen, wind, island, secret."  # held out; every arm writes a story from it
 

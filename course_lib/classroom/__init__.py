@@ -2,13 +2,15 @@
 
 # Several of these bear their module's name. They are imported here at once, after their modules, so that
 # `from course_lib.classroom import progress` is always the object and never the module.
-from . import blank_evidence, evidence, lesson_pictures, published
+from . import blank_evidence, block_race, evidence, lesson_pictures, planning, published
 from .attention_explorer import AttentionExplorer
 from .blank_explorer import BlankExplorer
 from .cache_explorer import CacheExplorer
 from .course_map import course_map
 from .exercises import check
 from .explorer import MaskExplorer
+from .flow_explorer import DataFlowExplorer
+from .kv_explorer import KVExplorer
 from .objective_table import objective_table
 from .predict import predict
 from .progress import progress
@@ -21,14 +23,18 @@ __all__ = [
     "AttentionExplorer",
     "BlankExplorer",
     "CacheExplorer",
+    "DataFlowExplorer",
+    "KVExplorer",
     "MaskExplorer",
     "blank_evidence",
+    "block_race",
     "check",
     "course_map",
     "evidence",
     "lesson_pictures",
     "loss_curve",
     "objective_table",
+    "planning",
     "predict",
     "progress",
     "published",
