@@ -1,0 +1,89 @@
+"""What linear attention costs, counted and not measured, in each of its forms.
+
+All compute the same sums over the pairs that a prefix mask allows, with feature-mapped keys of Dk features and values
+of Dv. P is the prefix length, T the total length, C the length of a chunk.
+
+    quadratic    scores of all T x T pairs, masked, times the values             2 T T (Dk + Dv)
+    recurrent    token by token: add to the state, then read from it             4 T Dk Dv
+    chunked      prefix: one state, one reading of it;                           4 P Dk Dv
+                 then chunk by chunk: read the state, add the own C x C tile,
+                 masked, and update the state                                    4 (T-P) Dk Dv + 2 (T-P) C (Dk + Dv)
+
+A multiplication and its addition are 2 operations. A tile is counted in whole, its masked half too, as it is computed.
+Sources: Katharopoulos et al. 2020, section 3; Yang et al. 2024 (GLA), algorithm 1, for the chunks. No torch is needed.
+"""
+
+from dataclasses import dataclass
+
+from ._check import whole_number
+
+__all__ = ["FORMS", "LinearCost", "chunks", "linear_cost", "state_bytes"]
+
+FORMS = ("quadratic", "recurrent", "chunked")
+
+
+@dataclass(frozen=True)
+class LinearCost:
+    """The operations of one forward pass of one head on one example, and how many steps wait for each other.
+
+    state: building states from keys and values. read: queries that read a state. pairs: scores of pairs, and pairs
+    times values. steps: how many of these in turn wait for the one before; each may be wide.
+    """
+
+    state: int
+    read: int
+    pairs: int
+    steps: int
+
+    @property
+    def flops(self) -> int:
+        return self.state + self.read + self.pairs
+
+
+def chunks(prefix_len: int, total_len: int, chunk: int) -> list[tuple[int, int]]:
+    """Return the chunks of the target, (begin, end) each, end not included; the last may be shorter.
+
+    >>> chunks(3, 10, 4)
+    [(3, 7), (7, 10)]
+    """
+    total_len = whole_number("total_len", total_len)
+    prefix_len = whole_number("prefix_len", prefix_len, high=total_len, high_name="total_len")
+    chunk = whole_number("chunk", chunk, low=1)
+    return [(begin, min(begin + chunk, total_len)) for begin in range(prefix_len, total_len, chunk)]
+
+
+def linear_cost(
+    form: str, prefix_len: int, total_len: int, *, key_dim: int, value_dim: int, chunk: int = 64
+) -> LinearCost:
+    """Count one of FORMS. `chunk` is the length of a chunk, and of no meaning to the other forms.
+
+    >>> linear_cost("chunked", 512, 1024, key_dim=64, value_dim=64).flops
+    25165824
+    >>> linear_cost("quadratic", 512, 1024, key_dim=64, value_dim=64).flops
+    268435456
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+    pieces = chunks(prefix_len, total_len, chunk)
+    key_dim, value_dim = (
+        whole_number(name, size, low=1) for name, size in (("key_dim", key_dim), ("value_dim", value_dim))
+    )
+    once = 2 * total_len * key_dim * value_dim  # every token is added to a state once, and every query reads one once
+    if form == "quadratic":
+        return LinearCost(0, 0, 2 * total_len**2 * (key_dim + value_dim), 1 if total_len else 0)
+    if form == "recurrent":
+        steps = (1 if prefix_len else 0) + total_len - prefix_len
+        return LinearCost(once, once, 0, steps)
+    pairs = sum(2 * (end - begin) ** 2 * (key_dim + value_dim) for begin, end in pieces)
+    return LinearCost(once, once, pairs, (1 if prefix_len else 0) + len(pieces))
+
+
+def state_bytes(*, heads: int, key_dim: int, value_dim: int, layers: int = 1, number_bytes: int = 4) -> int:
+    """Return what the states of one sequence take, whatever its length: kv and the normaliser's z, in all layers.
+
+    >>> state_bytes(heads=8, key_dim=64, value_dim=64)
+    133120
+    """
+    sizes = {"heads": heads, "key_dim": key_dim, "value_dim": value_dim, "layers": layers, "number_bytes": number_bytes}
+    heads, key_dim, value_dim, layers, number_bytes = (whole_number(name, n, low=1) for name, n in sizes.items())
+    return layers * heads * key_dim * (value_dim + 1) * number_bytes
