@@ -28,7 +28,7 @@ def taylor_exp(x: Tensor) -> Tensor:
     Then taylor_exp(q) . taylor_exp(k) = 1 + s + s^2 / 2 with s = q . k / sqrt(d), the first terms of exp(s) and always
     at least 1/2. The scale d^-0.5 is inside; the dtype is that of x.
 
-    Source: Arora et al. 2024 (Based, arXiv 2402.18668), section 3.1.
+    Source: Arora et al. 2024 (Based, arXiv 2402.18668), the map they call Taylor.
     """
     d = x.shape[-1]
     products = (x[..., :, None] * x[..., None, :]).flatten(-2)
