@@ -17,15 +17,15 @@ class Segment(NamedTuple):
     prefix: int
 
     def of(self, x: Tensor | None) -> Tensor | None:
-        """Return this part of x (B, H, T, ...): a view if examples is a slice, else a copy."""
-        return None if x is None else x[self.examples, :, self.start : self.stop]
+        """Return this part of x (B, H, T, D) as (examples * H, tokens, D): a view wherever that can be."""
+        return None if x is None else x[self.examples, :, self.start : self.stop].flatten(0, 1)
 
     def put(self, tensors, parts) -> None:
-        """Write back into the tensors what `of` returned of each, if those were copies."""
+        """Write back into each contiguous tensor what `of` returned of it, if that was a copy."""
         if isinstance(self.examples, list):
             for x, part in zip(tensors, parts, strict=True):
                 if x is not None:
-                    x[self.examples, :, self.start : self.stop] = part
+                    x[self.examples, :, self.start : self.stop] = part.unflatten(0, (-1, x.shape[1]))
 
 
 def segments(prefix_len, documents, batch: int, total_len: int, most: int | None = None) -> list[Segment]:

@@ -88,30 +88,34 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
     """Fill out, and with normalize the factor of its rows, of one segment; return its last state and those to keep."""
     (q, k, v), (out, factor) = inputs, results
     column = None if factor is None else 1.0
-    total, first, state = q.shape[2], state.shape, state.flatten(0, 1)
+    total, first, state = q.shape[1], state.shape, state.flatten(0, 1).clone()  # it is added to in place
 
     def write(a, b, chunks, rows):
         if column is None:
-            _paste(out, a, b, chunks, rows, scale)
+            _paste(out, a, b, chunks, rows, None if scale == 1 else scale)
         else:
             own = scale / (scale * rows[..., -1:] + eps)
             _paste(factor, a, b, chunks, own)
             _paste(out, a, b, chunks, rows[..., :-1], own)
 
     for a, b in _tiles(prefix, q):
-        state = state.baddbmm(_cut(k, a, b, 1, state.dtype).mT, _cut(v, a, b, 1, state.dtype, column))
+        state.baddbmm_(_cut(k, a, b, 1, state.dtype).mT, _cut(v, a, b, 1, state.dtype, column))
     for a, b in _tiles(prefix, q):
         write(a, b, 1, torch.bmm(_cut(q, a, b, 1, state.dtype), state))
-    kept = [state]
+    kept = [state.clone()]
     for start in range(prefix, total, SPAN):
         if start > prefix:
-            kept.append(state.clone())  # a view of all states of a block would keep them all
+            kept.append(state.clone())
         for a, b, chunks in _blocks(start, min(start + SPAN, total), q):
             rows, keys = (_cut(x, a, b, chunks, state.dtype) for x in (q, k))
             values = _cut(v, a, b, chunks, state.dtype, column)
-            before, state = _running(state, keys, values, chunks)
+            before = state
+            if chunks > 1:
+                before, state = _running(state, keys, values, chunks)
             tile = torch.bmm(rows, keys.mT).tril_()
             write(a, b, chunks, torch.bmm(tile, values).baddbmm_(rows, before))
+            if chunks == 1:  # in place, once it has been read: `_running` would copy it for every chunk
+                state.baddbmm_(keys.mT, values)
     return state.view(first), torch.stack(kept)
 
 
@@ -119,7 +123,7 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
     """Fill dq, dk and dv of one segment; `after` is the gradient of its last state, that of its first is returned."""
     (q, k, v, dout, out, factor), (dq, dk, dv) = inputs, results
     column = None if factor is None else 1.0
-    total, first, dtype, after = q.shape[2], after.shape, after.dtype, after.flatten(0, 1)
+    total, first, dtype, after = q.shape[1], after.shape, after.dtype, after.flatten(0, 1)
 
     def upstream(a, b, chunks):
         if column is None:
@@ -160,8 +164,10 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
 def _running(given: Tensor, left: Tensor, right: Tensor, chunks: int, reverse: bool = False) -> tuple[Tensor, Tensor]:
     """Return, for each chunk, `given` and the left^T right of all chunks before it (reverse: after it), and the total.
 
-    given is (B * H, Dk, D), left (chunks * B * H, C, Dk) and right (chunks * B * H, C, D).
+    given is (N, Dk, D), left (chunks * N, C, Dk) and right (chunks * N, C, D), as `_cut` cuts them.
     """
+    if chunks == 1:
+        return given, torch.baddbmm(given, left.mT, right)
     sums = torch.empty((chunks + 1, *given.shape), dtype=given.dtype, device=given.device)
     others, own = (sums[1:], sums[:-1]) if reverse else (sums[:-1], sums[1:])
     torch.bmm(left.mT, right, out=own.flatten(0, 1))
@@ -173,39 +179,49 @@ def _running(given: Tensor, left: Tensor, right: Tensor, chunks: int, reverse: b
 
 
 def _cut(x: Tensor, a: int, b: int, chunks: int, dtype: torch.dtype, column: float | None = None) -> Tensor:
-    """Return tokens a..b of x (B, H, T, D) as (chunks * B * H, C, D): a view if it can be, with a column if given."""
-    x = x[:, :, a:b].unflatten(2, (chunks, -1)).movedim(2, 0)
+    """Return tokens a..b of x (N, T, D) as (chunks * N, C, D): a view if it can be, with one more column if given."""
+    x = _view(x, a, b, chunks)
     if column is not None:
         wide = torch.full((*x.shape[:-1], x.shape[-1] + 1), column, dtype=dtype, device=x.device)
         wide[..., :-1] = x
-        return wide.flatten(0, 2)
-    return x.to(dtype, memory_format=torch.contiguous_format).flatten(0, 2)
+        x = wide
+    elif x.dtype != dtype:
+        x = x.to(dtype, memory_format=torch.contiguous_format)
+    return x if chunks == 1 else x.flatten(0, 1)
 
 
-def _paste(x: Tensor, a: int, b: int, chunks: int, tile: Tensor, factor: Tensor | float = 1.0) -> None:
+def _paste(x: Tensor, a: int, b: int, chunks: int, tile: Tensor, factor: Tensor | float | None = None) -> None:
     """Write factor * tile, which is cut as by `_cut`, into tokens a..b of x."""
-    target = x[:, :, a:b].unflatten(2, (chunks, -1)).movedim(2, 0)
-    if isinstance(factor, Tensor):
-        factor = factor.view(*target.shape[:-1], 1)
-    torch.mul(tile.view(target.shape), factor, out=target)
+    target = _view(x, a, b, chunks)
+    if chunks > 1:
+        tile = tile.view(target.shape)
+        factor = factor.view(*target.shape[:-1], 1) if isinstance(factor, Tensor) else factor
+    target.copy_(tile) if factor is None else torch.mul(tile, factor, out=target)
 
 
-def _tiles(prefix: int, q: Tensor):
+def _view(x: Tensor, a: int, b: int, chunks: int) -> Tensor:
+    """Return tokens a..b of x (N, T, D) as a view (chunks, N, C, D), or (N, C, D) for a single chunk."""
+    x = x[:, a:b]
+    return x if chunks == 1 else x.unflatten(1, (chunks, -1)).transpose(0, 1)
+
+
+def _tiles(prefix: int, q: Tensor) -> list[tuple[int, int]]:
     """Cut the prefix, (a, b): tiles of all heads that the cache holds, with enough to do in one product."""
-    size = max(64, 8192 // (q.shape[0] * q.shape[1]))
+    size = max(64, 8192 // q.shape[0])
     return [(a, min(a + size, prefix)) for a in range(0, prefix, size)]
 
 
-def _blocks(start: int, stop: int, q: Tensor):
+def _blocks(start: int, stop: int, q: Tensor) -> list[tuple[int, int, int]]:
     """Cut a span of the tail in blocks of equal chunks, (a, b, chunks); what is left over is one shorter chunk.
 
-    One thread is best with small chunks, which waste little on the masked half of the tile; several need more to do in
-    one product. A block's chunks go through every product together, as many as the cache holds.
+    A small chunk wastes little on the masked half of its tile, but leaves little to do in one product: one thread can
+    live with that, several cannot. The chunks of a block go through every product together.
     """
-    chunk, rows = (32, 2048) if torch.get_num_threads() == 1 else (64, 4096)
     if q.device.type != "cpu":
-        chunk, rows = 64, SPAN * q.shape[0] * q.shape[1]
-    size = max(1, rows // (q.shape[0] * q.shape[1] * chunk)) * chunk
+        chunk, rows = 64, SPAN * q.shape[0]
+    else:
+        chunk, rows = (32, 256) if torch.get_num_threads() == 1 else (64, 4096)
+    size = max(1, rows // (q.shape[0] * chunk)) * chunk
     whole = stop - (stop - start) % chunk
     blocks = [(a, min(a + size, whole)) for a in range(start, whole, size)]
     return [(a, b, (b - a) // chunk) for a, b in blocks] + [(whole, stop, 1)] * (whole < stop)

@@ -91,7 +91,7 @@ def prefix_linear_attention(
         elif backend == "recurrent":
             out, last = _recurrent(q, k, v, prefix_len, state, documents, **choices)
         else:
-            out, last = _chunked(q, k, v, prefix_len, state, documents, **choices)
+            out, last = _chunked(q, k, v, prefix_len, state, documents, return_state, **choices)
     return (out, last) if return_state else out
 
 
@@ -126,20 +126,22 @@ def _recurrent(q, k, v, prefix_len, state, documents, **choices) -> tuple[Tensor
     if documents is None:
         return reference.linear_recurrence(q, k, v, prefix_len, state, **choices)
     out = torch.zeros_like(v)
-    for part in segments(prefix_len, documents, q.shape[0], q.shape[2]):
-        own_state = LinearState(*(x[part.examples] for x in state))
-        inputs = (part.of(x) for x in (q, k, v))
-        out[part.examples, :, part.start : part.stop], _ = reference.linear_recurrence(
-            *inputs, part.prefix, own_state, **choices
-        )
+    for examples, start, stop, prefix in segments(prefix_len, documents, q.shape[0], q.shape[2]):
+        inputs = (x[examples, :, start:stop] for x in (q, k, v))
+        empty = LinearState(*(x[examples] for x in state))
+        out[examples, :, start:stop] = reference.linear_recurrence(*inputs, prefix, empty, **choices)[0]
     return out, None
 
 
-def _chunked(q, k, v, prefix_len, state, documents, *, normalize, **choices) -> tuple[Tensor, LinearState]:
+def _chunked(
+    q, k, v, prefix_len, state, documents, return_state, *, normalize, **choices
+) -> tuple[Tensor, LinearState | None]:
     joined = torch.cat([state.kv, state.z[..., None]], dim=-1) if normalize else state.kv
     out, last = chunked_linear_attention(
         q, k, v, prefix_len, joined, normalize=normalize, documents=documents, **choices
     )
+    if not return_state:
+        return out, None
     if normalize:
         return out, LinearState(last[..., :-1].contiguous(), last[..., -1].contiguous())
     return out, LinearState(last, None if state.z is None else state.z + k.sum(2, dtype=last.dtype))
