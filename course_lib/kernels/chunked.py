@@ -101,7 +101,11 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
     for a, b in _tiles(prefix, q):
         state.baddbmm_(_cut(k, a, b, 1, state.dtype).mT, _cut(v, a, b, 1, state.dtype, column))
     for a, b in _tiles(prefix, q):
-        write(a, b, 1, torch.bmm(_cut(q, a, b, 1, state.dtype), state))
+        rows = _cut(q, a, b, 1, state.dtype)
+        if column is None:
+            _multiply(out, a, b, rows, state if scale == 1 else scale * state)
+        else:
+            write(a, b, 1, torch.bmm(rows, state))
     kept = [state.clone()]
     for start in range(prefix, total, SPAN):
         if start > prefix:
@@ -154,10 +158,10 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
     for a, b in _tiles(prefix, q):
         g = upstream(a, b, 1)
         after = after.baddbmm(_cut(q, a, b, 1, dtype).mT, g)
-        _paste(dq, a, b, 1, torch.bmm(g, states[0].mT))
+        _multiply(dq, a, b, g, states[0].mT)
     for a, b in _tiles(prefix, q):
-        _paste(dk, a, b, 1, torch.bmm(_cut(v, a, b, 1, dtype, column), after.mT))
-        _paste(dv, a, b, 1, torch.bmm(_cut(k, a, b, 1, dtype), after[..., : v.shape[-1]]))
+        _multiply(dk, a, b, _cut(v, a, b, 1, dtype, column), after.mT)
+        _multiply(dv, a, b, _cut(k, a, b, 1, dtype), after[..., : v.shape[-1]])
     return after.view(first)
 
 
@@ -199,6 +203,15 @@ def _paste(x: Tensor, a: int, b: int, chunks: int, tile: Tensor, factor: Tensor 
     target.copy_(tile) if factor is None else torch.mul(tile, factor, out=target)
 
 
+def _multiply(x: Tensor, a: int, b: int, left: Tensor, right: Tensor) -> None:
+    """Write left right into tokens a..b of x (N, T, D)."""
+    if x.dtype == left.dtype and b - a >= 256:  # one by one, for a batched product cannot go into part of a tensor
+        for target, one, other in zip(x[:, a:b], left, right, strict=True):
+            torch.mm(one, other, out=target)
+    else:
+        _paste(x, a, b, 1, torch.bmm(left, right))
+
+
 def _view(x: Tensor, a: int, b: int, chunks: int) -> Tensor:
     """Return tokens a..b of x (N, T, D) as a view (chunks, N, C, D), or (N, C, D) for a single chunk."""
     x = x[:, a:b]
@@ -207,7 +220,7 @@ def _view(x: Tensor, a: int, b: int, chunks: int) -> Tensor:
 
 def _tiles(prefix: int, q: Tensor) -> list[tuple[int, int]]:
     """Cut the prefix, (a, b): tiles of all heads that the cache holds, with enough to do in one product."""
-    size = max(64, 8192 // q.shape[0])
+    size = max(64, 16384 // q.shape[0])
     return [(a, min(a + size, prefix)) for a in range(0, prefix, size)]
 
 
