@@ -62,10 +62,13 @@ def as_arm(example: Example, arm: str) -> Example:
     return example._replace(loss_mask=rows < example.lengths[:, None])
 
 
-def storyteller_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
+def storyteller_run(
+    seed: int, arm: str, *, block: str = "serial", layers: int | None = None, steps: int | None = None
+) -> Run:
     """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
 
-    seed: of the initial weights and of the batches, which are the same for every arm. Evaluated are the "target loss"
+    seed: of the initial weights and of the batches, which are the same for every arm. block: of the model, serial or
+    parallel; layers: of the model, those of STORYTELLER unless given. Evaluated are the "target loss"
     on held-out stories, in nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the
     stories that the model writes, greedily, from held-out outlines.
     """
@@ -78,7 +81,7 @@ def storyteller_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
     held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
     return new_run(
         seed,
-        STORYTELLER,
+        STORYTELLER | {"block": block} | ({} if layers is None else {"layers": layers}),
         len(vocabulary),
         lambda step: as_arm(batch("train", STORYTELLER["batch_size"], seed, step), arm),
         steps=steps,
@@ -91,12 +94,18 @@ def storyteller_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
 
 
 def text_run(
-    seed: int, arm: str, *, text: str | None = None, prefix: str | int = "uniform", steps: int | None = None
+    seed: int,
+    arm: str,
+    *,
+    text: str | None = None,
+    prefix: str | int = "uniform",
+    block: str = "serial",
+    steps: int | None = None,
 ) -> Run:
     """Return a run, not begun, that trains a model on windows of a text.
 
     text: of at least 20 windows, as `data.read_text` returns one; None is the Python documentation. prefix: "uniform"
-    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. The seed is as in
+    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. Seed and block are as in
     `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the same for every arm.
     """
     if prefix != "uniform":
@@ -111,7 +120,7 @@ def text_run(
     held_out = _measured(prefix_lm_batch(windows, generator=torch.Generator().manual_seed(0)), arm)
     return new_run(
         seed,
-        TEXT,
+        TEXT | {"block": block},
         len(vocabulary),
         lambda step: as_arm(batch(step), arm),
         steps=steps,

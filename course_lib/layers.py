@@ -1,123 +1,112 @@
-"""The parts of a Transformer block. Tensors are (B, T, dim) between layers and (B, H, T, D) within attention.
+"""Norms, MLPs, and the two blocks of a Transformer, serial and parallel. Tensors are (B, T, dim). No layer has biases.
 
-What attention may see is a `Visibility`, or a bool mask, True = may attend, (T, T) or (B, 1, T, T); None is causal. A
-query that may see nothing gets zeros. No layer has biases.
+A block's `mask` says what attention may see: a `Visibility`, a bool mask, or None for causal, as in `attention`.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import shown, whole_number
-from .kernels.reference import softmax_attention
-from .masks import Visibility
-from .positions import rotary, rotary_2d
+from .attention import Attention, AttentionHeads, Joined
 
-__all__ = ["MLPS", "NORMS", "Attention", "GeluMLP", "SerialBlock", "SwiGLU"]
+__all__ = ["BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
 
 NORMS = {"rmsnorm": nn.RMSNorm, "layernorm": lambda dim: nn.LayerNorm(dim, bias=False)}
 
 
 class SwiGLU(nn.Module):
-    """(silu(x W_gate) * x W_up) W_down. Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6."""
+    """(silu(x W_gate) * x W_up) W_down; `fused` makes up and gate by one product.
 
-    def __init__(self, dim: int, hidden: int):
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
+    """
+
+    def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
-        self.gate = nn.Linear(dim, hidden, bias=False)
-        self.up = nn.Linear(dim, hidden, bias=False)
+        self.fused = fused
+        if fused:
+            self.up_gate = Joined(dim, self.widths(hidden))
+        else:
+            self.gate = nn.Linear(dim, hidden, bias=False)
+            self.up = nn.Linear(dim, hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(self.activate(*(self.up_gate(x) if self.fused else (self.up(x), self.gate(x)))))
+
+    @staticmethod
+    def widths(hidden: int) -> tuple[int, ...]:
+        """How wide the products are whose outputs `activate` takes."""
+        return hidden, hidden
+
+    @staticmethod
+    def activate(up: Tensor, gate: Tensor) -> Tensor:
+        return F.silu(gate) * up
 
 
 class GeluMLP(nn.Module):
-    """gelu(x W_up) W_down, the gelu exact. Source: Hendrycks and Gimpel 2016, section 2."""
+    """gelu(x W_up) W_down, the gelu exact; one product in is as fused as it gets.
 
-    def __init__(self, dim: int, hidden: int):
+    Source: Hendrycks and Gimpel 2016, section 2.
+    """
+
+    def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
         self.up = nn.Linear(dim, hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+        return self.down(self.activate(self.up(x)))
+
+    @staticmethod
+    def widths(hidden: int) -> tuple[int, ...]:
+        """How wide the products are whose outputs `activate` takes."""
+        return (hidden,)
+
+    @staticmethod
+    def activate(up: Tensor) -> Tensor:
+        return F.gelu(up)
 
 
 MLPS = {"swiglu": SwiGLU, "gelu": GeluMLP}
+QKV = ("attention.query.weight", "attention.key.weight", "attention.value.weight")
+UP_GATE = ("mlp.up.weight", "mlp.gate.weight")
 
 
-class Attention(nn.Module):
-    """Softmax attention with `heads` query heads and `kv_heads` key/value heads, each shared by heads/kv_heads queries.
+class _Block(nn.Module):
+    """What both blocks can do: turn into their fused and their unfused form."""
 
-    kv_heads = heads is multi-head attention, 1 is multi-query, between them lies grouped-query attention. The scale is
-    head_dim^-0.5. `rotary` turns queries and keys by their positions; else positions are not looked at.
+    settings: dict  # the arguments that make another block of the same kind
+    joins: dict  # the fused matrix -> the axis along which it joins, and the matrices that it joins
 
-    Sources: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 (GQA), section 2.2.
-    """
+    def fuse(self):
+        """Return a new block of the same function and the same weights, those that share an input in one matrix."""
+        return self._made(fused=True)
 
-    def __init__(self, dim: int, heads: int, head_dim: int, kv_heads: int | None = None, *, rotary: bool = True):
-        super().__init__()
-        self.heads, self.head_dim, self.rotary = whole_number("heads", heads, low=1), head_dim, rotary
-        self.kv_heads = heads if kv_heads is None else whole_number("kv_heads", kv_heads, low=1)
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
-        if whole_number("head_dim", head_dim, low=1) % 2 and rotary:
-            raise ValueError(f"head_dim must be even for rotary positions, got {head_dim}")
-        self.query = nn.Linear(dim, heads * head_dim, bias=False)
-        self.key = nn.Linear(dim, self.kv_heads * head_dim, bias=False)
-        self.value = nn.Linear(dim, self.kv_heads * head_dim, bias=False)
-        self.output = nn.Linear(heads * head_dim, dim, bias=False)
+    def unfuse(self):
+        """Return a new block of the same function and the same weights, one matrix a product."""
+        return self._made(fused=False)
 
-    def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
-        """Return (B, T, dim). Row i of `mask` says what x[:, i] may see.
-
-        positions   (T,) or (B, T); 0..T - 1 unless given. With a cache they must be given, as must the mask. Or
-                    (B, T, 2), positions and block positions, for the two-dimensional rotary form.
-        cache       an object whose `write(keys, values)` keeps the rows of this call and returns all S rows it holds,
-                    (B, kv_heads, S, D) each; or those two tensors themselves, and then x adds no keys of its own. The
-                    mask is (T, S) or (B, 1, T, S).
-        """
-        if cache is not None and (mask is None or positions is None):
-            raise ValueError("with a cache, mask and positions must be given: neither begins at row 0 any more")
-        if isinstance(cache, tuple):
-            k, v = cache
-        else:
-            k, v = self.keys_values(x, positions)
-            if cache is not None:
-                k, v = cache.write(k, v)
-        q = self._turned(self._split(self.query(x)), positions)
-        if mask is not None:
-            mask = as_bool_mask(mask, len(x), x.shape[1], k.shape[2], x.device)
-        gqa = self.kv_heads != self.heads
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=gqa)
-        return self.output(out.transpose(1, 2).flatten(2))
-
-    def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what a cache keeps of x (B, T, dim): keys, turned already, and values, (B, kv_heads, T, D) each."""
-        return self._turned(self._split(self.key(x)), positions), self._split(self.value(x))
-
-    def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
-        """Return how much each query looks at each key, (B, H, T, T); rows add up to 1, or to 0 if they see nothing."""
-        length = x.shape[1]
-        q = self._turned(self._split(self.query(x)), positions)
-        k = self.keys_values(x, positions)[0].repeat_interleave(self.heads // self.kv_heads, dim=1)
-        mask = as_bool_mask(Visibility(0) if mask is None else mask, len(x), length, length, x.device)
-        one_hot = torch.eye(length, dtype=x.dtype, device=x.device)  # the values: what comes out is the weights
-        return softmax_attention(q, k, one_hot, mask)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, T, H * D) -> (B, H, T, D)
-
-    def _turned(self, x: Tensor, positions: Tensor | None) -> Tensor:
-        if not self.rotary:
-            return x
-        if positions is not None and positions.dim() == 3:
-            return rotary_2d(x, positions)
-        return rotary(x, torch.arange(x.shape[2], device=x.device) if positions is None else positions)
+    def _made(self, *, fused: bool):
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            other = type(self)(**{**self.settings, "fused": fused})
+        state = {name: value.clone() for name, value in self.state_dict().items()}
+        if fused != self.settings["fused"]:
+            for whole, (axis, parts) in self.joins.items():
+                if fused:
+                    state[whole] = torch.cat([state.pop(part) for part in parts], axis)
+                else:
+                    sizes = [other.get_parameter(part).shape[axis] for part in parts]
+                    pieces = state.pop(whole).split(sizes, axis)
+                    state |= {part: piece.contiguous() for part, piece in zip(parts, pieces, strict=True)}
+        other.load_state_dict(state, assign=True)
+        return other.train(self.training)
 
 
-class SerialBlock(nn.Module):
+class SerialBlock(_Block):
     """Attention, then the MLP, each on a normed copy and added to what was: x + A(N(x)), then x + M(N(x)).
+
+    Four products one after the other: queries, keys and values; attention's output; up and gate; down. `fused` makes
+    each of the four by one matrix.
 
     Source: Xiong et al. 2020, figure 1(b): the norm first (pre-LN).
     """
@@ -130,22 +119,27 @@ class SerialBlock(nn.Module):
         head_dim: int,
         hidden: int,
         kv_heads: int | None = None,
+        fused: bool = False,
         rotary: bool = True,
         norm: str = "rmsnorm",
         mlp: str = "swiglu",
         dropout: float = 0.0,
     ):
         super().__init__()
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         one_of("norm", norm, NORMS)
         one_of("mlp", mlp, MLPS)
         self.attention_norm = NORMS[norm](dim)
-        self.attention = Attention(dim, heads, head_dim, kv_heads, rotary=rotary)
+        self.attention = Attention(dim, heads, head_dim, kv_heads, rotary=rotary, fused=fused)
         self.mlp_norm = NORMS[norm](dim)
-        self.mlp = MLPS[mlp](dim, hidden)
+        self.mlp = MLPS[mlp](dim, hidden, fused=fused)
         self.dropout = nn.Dropout(dropout)
+        self.joins = {"attention.qkv.weight": (0, QKV)}
+        if mlp == "swiglu":
+            self.joins["mlp.up_gate.weight"] = (0, UP_GATE)
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
-        """Return (B, T, dim); the arguments are those of `Attention.forward`."""
+        """Return (B, T, dim); positions and cache are those of `AttentionHeads.read`."""
         seen = self.attention(self.attention_norm(x), mask, positions=positions, cache=cache)
         x = x + self.dropout(seen)
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
@@ -159,19 +153,84 @@ class SerialBlock(nn.Module):
         return self.attention.weights(self.attention_norm(x), mask, positions=positions)
 
 
-def as_bool_mask(mask, batch: int, queries: int, keys: int, device) -> Tensor:
-    """Return a Visibility as its mask, and a mask as it is, once its type and shape are right."""
-    if isinstance(mask, Visibility):
-        mask = mask.mask(keys, device=device)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-        raise TypeError(
-            f"mask must be a Visibility or a bool tensor, True = may attend, got {shown(mask)}; "
-            "numbers would be added to the scores"
-        )
-    if tuple(mask.shape) not in ((queries, keys), (batch, 1, queries, keys)):
-        wanted = f"({queries}, {keys}) or ({batch}, 1, {queries}, {keys})"
-        raise ValueError(f"mask must be {wanted}, got {tuple(mask.shape)}")
-    return mask
+class ParallelBlock(_Block):
+    """Attention and the MLP side by side, on one normed copy: x + A(N(x)) + M(N(x)).
+
+    Two products, one after the other, where the serial block has four. `fused`: in_proj.weight has the rows of query,
+    key, value, up and gate, in this order, and out_proj.weight the columns of attention's output, then of the MLP's
+    down. shared_norm=False gives the MLP a norm of its own, as in GPT-NeoX-20B; there is then no input that all five
+    share, and such a block can't be fused.
+
+    Sources: Wang and Komatsuzaki 2021 (GPT-J, the code); Chowdhery et al. 2022 (PaLM), section 2, "Parallel Layers".
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        heads: int,
+        head_dim: int,
+        hidden: int,
+        kv_heads: int | None = 1,
+        fused: bool = True,
+        rotary: bool = True,
+        norm: str = "layernorm",
+        shared_norm: bool = True,
+        mlp: str = "swiglu",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        one_of("norm", norm, NORMS)
+        one_of("mlp", mlp, MLPS)
+        if fused and not shared_norm:
+            raise ValueError("fused must be False if shared_norm is: with two norms the products have no common input")
+        self.norm = NORMS[norm](dim)
+        self.mlp_norm = None if shared_norm else NORMS[norm](dim)
+        self.fused = fused
+        if fused:
+            self.heads = AttentionHeads(heads, head_dim, kv_heads, rotary=rotary)
+            self.activate = MLPS[mlp].activate
+            self.in_proj = Joined(dim, self.heads.widths + MLPS[mlp].widths(hidden))
+            self.out_proj = nn.Linear(self.heads.widths[0] + hidden, dim, bias=False)
+        else:
+            self.attention = Attention(dim, heads, head_dim, kv_heads, rotary=rotary)
+            self.mlp = MLPS[mlp](dim, hidden)
+        self.dropout = nn.Dropout(dropout)
+        mlp_in = UP_GATE if mlp == "swiglu" else UP_GATE[:1]
+        self.joins = {
+            "in_proj.weight": (0, QKV + mlp_in),
+            "out_proj.weight": (1, ("attention.output.weight", "mlp.down.weight")),
+        }
+
+    def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
+        """Return (B, T, dim); positions and cache are those of `AttentionHeads.read`."""
+        return x + self.dropout(self.branches(x, mask, positions=positions, cache=cache))
+
+    def branches(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
+        """Return A(N(x)) + M(N(x)), what the block adds to x."""
+        h = self.norm(x)
+        if not self.fused:
+            seen = self.attention(h, mask, positions=positions, cache=cache)
+            return seen + self.mlp(h if self.mlp_norm is None else self.mlp_norm(x))
+        q, k, v, *wide = self.in_proj(h)
+        seen = self.heads.read(q, k, v, mask, positions=positions, cache=cache)
+        return self.out_proj(torch.cat([seen, self.activate(*wide)], dim=-1))
+
+    def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the keys and values that this block makes of its input x (B, T, dim)."""
+        if not self.fused:
+            return self.attention.keys_values(self.norm(x), positions)
+        return self.heads.cached(*self.in_proj.some(self.norm(x), 1, 3), positions)
+
+    def attention_weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
+        """Return this block's attention weights on its input x (B, T, dim): (B, H, T, T)."""
+        if not self.fused:
+            return self.attention.weights(self.norm(x), mask, positions=positions)
+        return self.heads.read_weights(*self.in_proj.some(self.norm(x), 0, 2), mask, positions=positions)
+
+
+BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}
 
 
 def one_of(name: str, value, allowed) -> None:

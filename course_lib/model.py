@@ -23,7 +23,7 @@ from ._check import check_device, shown, whole_number
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
 from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
-from .layers import MLPS, NORMS, SerialBlock, one_of
+from .layers import BLOCKS, MLPS, NORMS, one_of
 from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
@@ -44,7 +44,7 @@ class Config:
     hidden: int | None = None  # features within the MLP; None: 4 dim, or 8/3 dim for SwiGLU, as many weights
     max_len: int = 256  # the most tokens in a row
     attention: str = "softmax"
-    block: str = "serial"
+    block: str = "serial"  # or parallel: attention and the MLP side by side
     positions: str = "rotary"  # or learned; or with GLM's block positions, glm (two learned tables) or glm_rotary
     norm: str = "rmsnorm"  # or layernorm
     mlp: str = "swiglu"  # or gelu
@@ -70,7 +70,7 @@ class Config:
             whole_number(name, getattr(self, name), low=1)
         if self.positions == "glm_rotary" and self.head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4 for glm_rotary, got {self.head_dim}")
-        choices = {"attention": ("softmax",), "block": ("serial",), "positions": POSITIONS}
+        choices = {"attention": ("softmax",), "block": BLOCKS, "positions": POSITIONS}
         for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
             one_of(name, getattr(self, name), allowed)
         if not isinstance(self.tied, bool):
@@ -95,7 +95,7 @@ class PrefixLM(nn.Module):
         self.learned_positions = nn.ModuleList(LearnedPositions(config.max_len, config.dim) for _ in range(tables))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            SerialBlock(
+            BLOCKS[config.block](
                 config.dim,
                 heads=config.heads,
                 head_dim=config.head_dim,
@@ -112,7 +112,7 @@ class PrefixLM(nn.Module):
         self.head = None if config.tied else nn.Linear(config.dim, config.vocab_size, bias=False)
         for name, weight in self.named_parameters():
             if weight.dim() == 2:  # GPT-2's: what adds to the residual stream starts smaller, the deeper the stack
-                adds = name.endswith(("output.weight", "down.weight"))
+                adds = name.endswith(("output.weight", "down.weight", "out_proj.weight"))
                 nn.init.normal_(weight, std=0.02 * ((2 * config.layers) ** -0.5 if adds else 1))
 
     def forward(

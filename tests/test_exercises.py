@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from course_lib import masks
 from course_lib.classroom.banks import load_banks
-from course_lib.classroom.exercises import EXERCISES, check, glm, prefix_lm, prefix_mask
+from course_lib.classroom.exercises import EXERCISES, check, glm, palm_parallel, prefix_lm, prefix_mask
 
 
 @pytest.fixture(autouse=True)
@@ -277,6 +277,53 @@ WRONG_PIECES = {
     },
 }
 
+
+def in_place_but_right(x, norm, attention, mlp):
+    h = norm(x)
+    x += attention(h)
+    x += mlp(h)
+    return x
+
+
+WRONG_BLOCKS = {
+    "serial": lambda x, n, a, m: x + a(n(x)) + m(n(x + a(n(x)))),
+    "no_residual": lambda x, n, a, m: a(n(x)) + m(n(x)),
+    "no_norm": lambda x, n, a, m: x + a(x) + m(x),
+    "one_norm": lambda x, n, a, m: x + a(n(x)) + m(x),
+    "mlp_of_attention": lambda x, n, a, m: x + m(a(n(x))),
+    "serial_raw": lambda x, n, a, m: x + a(n(x)) + m(x + a(n(x))),
+    "twice": lambda x, n, a, m: (x + a(n(x))) + (x + m(n(x))),
+    "normed_residual": lambda x, n, a, m: n(x) + a(n(x)) + m(n(x)),
+    "serial_in_norm": lambda x, n, a, m: x + a(n(x)) + m(n(a(n(x)))),
+    "values": lambda x, n, a, m: x + a(n(x)) - m(n(x)),
+    "shape": lambda x, n, a, m: x[0],
+    "changes_input": in_place_but_right,
+}
+
+WRONG_FUSED = {
+    "not_split": lambda x, ws: x @ torch.cat(ws).T,
+    "count": lambda x, ws: list((x @ torch.cat(ws).T).split(1, -1)),
+    "widths": lambda x, ws: list((x @ torch.cat(ws).T).tensor_split(len(ws), -1)),
+    "values": lambda x, ws: list((x @ torch.cat(ws).flip(0).T).split([len(w) for w in ws], -1)),
+    "many_products": lambda x, ws: [x @ w.T for w in ws],
+}
+
+WRONG_FUSED_OUT = {
+    "order": lambda s, w, o, d: torch.cat([w, s], -1) @ torch.cat([o, d], 1).T,
+    "shape": lambda s, w, o, d: torch.cat([s @ o.T, w @ d.T], -1),
+    "values": lambda s, w, o, d: s @ o.T,
+    "many_products": lambda s, w, o, d: s @ o.T + w @ d.T,
+}
+
+WRONG_BYTES = {
+    "one_of_two": lambda n, h, d, b: n * h * d * b,
+    "one_layer": lambda n, h, d, b: 2 * h * d * b,
+    "one_head": lambda n, h, d, b: 2 * n * d * b,
+    "numbers": lambda n, h, d, b: 2 * n * h * d,
+    "values": lambda n, h, d, b: 2 * n * h * d * d * b,
+    "form": lambda n, h, d, b: "many",
+}
+
 LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731
 KNOWN_WRONG = [
     *(("count_pairs", slug, fn) for slug, fn in WRONG_COUNTS.items()),
@@ -302,6 +349,10 @@ KNOWN_WRONG = [
     *(("sample_prefix", slug, fn) for slug, fn in WRONG_DRAWS.items()),
     *(("one_blank", slug, blanks(change)[0]) for slug, change in WRONG_LAYOUTS.items()),
     *(("many_blanks", slug, blanks(change)[1]) for slug, change in WRONG_LAYOUTS_OF_MANY.items()),
+    *((name, slug, fn) for name in ("parallel_block", "really_serial") for slug, fn in WRONG_BLOCKS.items()),
+    *(("fused", slug, fn) for slug, fn in WRONG_FUSED.items()),
+    *(("fused_out", slug, fn) for slug, fn in WRONG_FUSED_OUT.items()),
+    *(("cache_bytes", slug, fn) for slug, fn in WRONG_BYTES.items()),
     *((name, slug, fn) for name, wrong in WRONG_PIECES.items() for slug, fn in wrong.items()),
 ]
 
@@ -344,6 +395,13 @@ def test_an_unmended_piece_is_untouched_and_told_what_is_wrong(name):
     verdict = EXERCISES[f"glm_{name}"](getattr(glm, f"suspect_{name}"))
     assert verdict.state == "untouched"
     assert len(verdict.message) > 90
+
+
+def test_the_suspect_block_is_untouched_and_told_what_it_does():
+    verdict = check.really_serial(palm_parallel.suspect_block)
+    assert verdict.state == "untouched"
+    assert "that of the *serial* block" in verdict.message
+    assert check.parallel_block(palm_parallel.suspect_block).slug == "serial"
 
 
 def test_the_right_cell_is_named():

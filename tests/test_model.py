@@ -308,7 +308,7 @@ def test_sizes_are_what_the_config_says():
     ("changes", "words"),
     [
         ({"attention": "linear"}, "attention must be one of softmax, got 'linear'"),
-        ({"block": "parallel"}, "block must be one of serial, got 'parallel'"),
+        ({"block": "sideways"}, "block must be one of serial, parallel, got 'sideways'"),
         ({"positions": "alibi"}, "positions must be one of rotary, learned, glm, glm_rotary, got 'alibi'"),
         ({"positions": "glm_rotary", "head_dim": 6}, "head_dim must be a multiple of 4 for glm_rotary, got 6"),
         ({"norm": "batch"}, "norm must be one of rmsnorm, layernorm, got 'batch'"),

@@ -16,13 +16,14 @@ from pathlib import Path
 import torch
 
 from course_lib import arms, blank_arms
+from course_lib.classroom import evidence
 from course_lib.data import encode_story, python_docs, story_vocabulary
+from course_lib.layers import BLOCKS
 from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
 from course_lib.training_record import machine, today
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "course_lib" / "classroom" / "results"
+
 FIRST = 20  # so many losses are kept as they are, for the test
 OUTLINE = "Omar, bat, queen, wind, island, secret."  # held out; every arm writes a story from it
 
@@ -115,14 +116,34 @@ def glm_docs(seeds: int) -> dict:
     return {"config": blank_arms.GLM, "long_share": blank_arms.LONG_SHARE, "runs": runs}
 
 
-EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm, "glm_docs": glm_docs}
+def palm(seeds: int) -> dict:
+    """Lesson 05: the serial block against the parallel one, all else the same; on stories in a deeper model too."""
+    runs = []
+    for seed in range(seeds):
+        for block in BLOCKS:
+            for data in evidence.DATA:
+                record = palm_run(data, seed, block).train()
+                runs.append(_measured(data, block, record))
+                if data != "docs":
+                    runs[-1]["cards_kept"] = round(record.evaluations[-1]["cards kept"], 4)
+                print(runs[-1], flush=True)
+    return {"config": {"stories": arms.STORYTELLER, "docs": arms.TEXT}, "arms": runs}
+
+
+def palm_run(data: str, seed: int, block: str):
+    if data == "docs":
+        return arms.text_run(seed, arms.ARMS[2], block=block)
+    return arms.storyteller_run(seed, arms.ARMS[2], block=block, layers=4 if data == "stories, 4 layers" else None)
+
+
+EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm, "glm_docs": glm_docs, "palm": palm}
 
 
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description="Train the comparisons that the lessons show, and record them.")
     parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], help="which ones; all unless given")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds, 0, 1, ...")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the records")
+    parser.add_argument("--out", type=Path, default=evidence.RESULTS, help="the folder of the records")
     options = parser.parse_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {options.seeds}")

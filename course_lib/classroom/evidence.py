@@ -15,7 +15,11 @@ from matplotlib.lines import Line2D
 from .palette import LIGHT
 
 RESULTS = Path(__file__).parent / "results"
-DATA = {"stories": "the storyteller's stories", "docs": "the Python documentation"}
+DATA = {
+    "stories": "the storyteller's stories",
+    "stories, 4 layers": "the storyteller's stories, with four layers",
+    "docs": "the Python documentation",
+}
 NO_WINNER = "no clear winner"
 BELOW, ABOVE, NOWHERE = "far below it", "far above it", "nowhere: no weight knows of P"
 
@@ -45,6 +49,11 @@ def arms_of(results: dict) -> list[str]:
     return list(dict.fromkeys(run["arm"] for run in results["arms"]))
 
 
+def data_of(results: dict) -> dict[str, str]:
+    """Return the titles of the data that a record's arms were trained on."""
+    return {data: title for data, title in DATA.items() if any(run["data"] == data for run in results["arms"])}
+
+
 def axes_of(width: float, height: float, columns: int = 1, *, grid: str = "x"):
     """Return a figure and its axes side by side, on the course's paper, with a grid across x or y."""
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=LIGHT["paper"])
@@ -61,10 +70,10 @@ def axes_of(width: float, height: float, columns: int = 1, *, grid: str = "x"):
 
 def arms_picture(results: dict) -> Figure:
     """Draw the held-out loss of every arm and seed, with what each arm read and what it was scored on."""
-    arms = arms_of(results)
-    colours = dict(zip(arms, (LIGHT["muted"], LIGHT["target"], LIGHT["prefix"]), strict=True))
-    figure, axes = axes_of(11, 3.4, len(DATA))
-    for axis, (data, title) in zip(axes, DATA.items(), strict=True):
+    arms, data_titles = arms_of(results), data_of(results)
+    colours = dict(zip(reversed(arms), (LIGHT["prefix"], LIGHT["target"], LIGHT["muted"]), strict=False))
+    figure, axes = axes_of(5.5 * len(data_titles), 1 + 0.8 * len(arms), len(data_titles))
+    for axis, (data, title) in zip(axes, data_titles.items(), strict=True):
         for row, arm in enumerate(arms):
             losses = of_arm(results, data, arm, "loss")
             axis.plot(losses, [row] * len(losses), "o", color=colours[arm], ms=8, alpha=0.7, mec=LIGHT["paper"])
@@ -99,7 +108,7 @@ def _best(results: dict, data: str) -> tuple[str, list[str]]:
 
 def arms_in_words(results: dict) -> str:
     """Return the comparison in sentences. An arm is called better only if all of its seeds are better."""
-    return " ".join(_data_in_words(results, data) for data in DATA)
+    return " ".join(_data_in_words(results, data) for data in data_of(results))
 
 
 def _data_in_words(results: dict, data: str) -> str:

@@ -1,6 +1,6 @@
 """The exercises of every lesson, a file a lesson. Importing this registers them all."""
 
-from . import glm, guided_storyteller, prefix_lm, prefix_mask, start_here
+from . import glm, guided_storyteller, palm_parallel, prefix_lm, prefix_mask, start_here
 from .engine import EXERCISES, Exercise, Verdict, check
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "check",
     "glm",
     "guided_storyteller",
+    "palm_parallel",
     "prefix_lm",
     "prefix_mask",
     "start_here",

@@ -1,0 +1,174 @@
+// needs: flow_diagram.js
+// The data-flow explorer: two blocks on one scale, and a step through both at once. What a block is made of, what its
+// counts are and how they are said, all of that comes with `graphs`: here it is only drawn.
+
+const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
+const PLAY_EVERY = 1200; // ms
+const KINDS = { product: "matrix product", attention: "attention", norm: "norm", elementwise: "number by number", "all-reduce": "all-reduce: all devices wait" };
+
+function render({ model, el }) {
+  const ids = Object.fromEntries(["step", "devices", "hatch"].map((name) => [name, uniqueId(`fx-${name}`)]));
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  let telling = 0, playing = 0, drawn = "", spoken = null; // prettier-ignore
+
+  const variantOf = (fused, devices) => model.get("graphs")[`${fused ? "fused" : "unfused"}-${devices}`];
+  const shown = () => variantOf(model.get("fused"), model.get("devices"));
+  const lastStep = (of = shown()) => of.said.length - 1;
+  const stepNow = () => Math.min(model.get("step"), lastStep()); // Python may set one trait after another
+  const change = (changes) => {
+    for (const [name, value] of Object.entries(changes)) model.set(name, value);
+    telling ||= setTimeout(tell, TELL_AFTER);
+    draw();
+  };
+  const tell = () => {
+    clearTimeout(telling);
+    telling = 0;
+    model.save_changes();
+  };
+  const go = (step) => step >= 0 && step <= lastStep() && step !== stepNow() && change({ step });
+  const select = (selected) => selected !== model.get("selected") && change({ selected });
+  const choose = (fused, devices) => {
+    const of = variantOf(fused, devices), selected = model.get("selected"); // prettier-ignore
+    change({ fused, devices, step: Math.min(stepNow(), lastStep(of)), selected: selected in of.told ? selected : "" });
+  };
+
+  // -- the controls
+
+  const button = (text, press, kind = "") => h("button", { type: "button", class: kind, onclick: (event) => event.currentTarget.getAttribute("aria-disabled") !== "true" && press() }, text);
+  const back = button("Back", () => (stop(), go(stepNow() - 1)));
+  const next = button("Next", () => (stop(), go(stepNow() + 1)), "primary");
+  const play = button("Play", () => (playing ? stop() : start()));
+  const slider = h("input", { id: ids.step, type: "range", min: "0", step: "1", oninput: () => (stop(), go(Number(slider.value))), onkeydown: (event) => {
+    if (event.key !== " ") return;
+    event.preventDefault();
+    if (!still.matches) play.click();
+    else go(stepNow() + 1);
+  } }); // prettier-ignore
+  const sliderValue = h("span", { class: "fx-number fx-value", "aria-hidden": "true" });
+  const fused = h("input", { type: "checkbox", onchange: () => choose(fused.checked, model.get("devices")) });
+  const devices = [1, 2].map((count) => h("input", { type: "radio", name: ids.devices, value: count, onchange: () => choose(model.get("fused"), count) }));
+
+  /** Play is steps by a clock. Who asked for less motion gets no Play, and steps by hand. */
+  const start = () => {
+    if (stepNow() >= lastStep()) go(0);
+    playing = setInterval(() => {
+      if (root.isConnected) go(stepNow() + 1);
+      if (!root.isConnected || stepNow() >= lastStep()) stop();
+    }, PLAY_EVERY);
+    draw();
+  };
+  const stop = () => {
+    clearInterval(playing);
+    playing = 0;
+    draw();
+  };
+
+  // -- the pictures, the words and the table
+
+  const diagrams = Object.fromEntries(Object.keys(BLOCKS).map((block) => [block, makeDiagram(block, ids.hatch, select)]));
+  const sample = (kind, state, words) => h("li", {}, svg("svg", { width: 34, height: 18, class: `fx-key fx-${kind} is-${state}`, "aria-hidden": "true" }, outline(kind, 2, 32, 9, 14, ids.hatch)), words);
+  const legend = h("div", { class: "fx-legend" },
+    h("ul", {}, Object.entries(KINDS).map(([kind, words]) => sample(kind, "done", words))),
+    h("ul", {}, Object.entries(STATES).map(([state, words]) => sample("product", state, words))));
+  const said = roomy(), told = roomy("fx-told"); // prettier-ignore
+  const head = h("tr", {}, h("td", {}), h("th", { scope: "col" }, "serial"), h("th", { scope: "col" }, "parallel"));
+  const rows = h("tbody", {});
+  const note = h("p", { class: "muted" }), live = liveRegion(); // prettier-ignore
+  const hatch = svg("svg", { width: 0, height: 0, class: "fx-defs", "aria-hidden": "true" }, svg("defs", {}, svg("pattern", { id: ids.hatch, width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, svg("rect", { width: 2, height: 6, class: "fx-hatch" }))));
+
+  const root = h("section", { class: "course fx", "aria-label": "Data-flow explorer" }, hatch,
+    h("div", { class: "fx-controls" },
+      h("div", { class: "fx-buttons" }, back, next, play),
+      h("div", { class: "fx-range" }, h("label", { for: ids.step }, "Step"), slider, sliderValue)),
+    h("div", { class: "fx-controls" },
+      h("label", { class: "fx-check" }, fused, "Fuse the products that share an input"),
+      h("div", { class: "fx-devices", role: "radiogroup", "aria-label": "Devices" }, devices.map((input, n) => h("label", {}, input, `on ${n + 1} device${n ? "s" : ""}`)))),
+    h("div", { class: "fx-words" }, said.box),
+    h("div", { class: "fx-pair" }, Object.values(diagrams).map(({ box }) => box)),
+    legend,
+    h("div", { class: "fx-words" }, told.box),
+    h("table", { class: "fx-table" }, h("thead", {}, head), rows),
+    note, live); // prettier-ignore
+  keepKeys(root);
+  el.append(root);
+
+  // -- drawing
+
+  const drawNow = () => {
+    const width = diagrams.serial.width(), of = shown(), step = stepNow(); // prettier-ignore
+    if (!width || !of) return; // not in the page yet: there are no sizes
+    const selected = model.get("selected") in of.told ? model.get("selected") : "";
+    const side = diagrams.serial.box.offsetTop === diagrams.parallel.box.offsetTop;
+    const frame = `${width} ${side} ${model.get("fused")} ${model.get("devices")}`;
+    if (drawn !== frame) {
+      drawn = frame;
+      const steps = Object.keys(BLOCKS).map((block) => of[block].steps);
+      for (const [block, { build }] of Object.entries(diagrams)) build(of[block], width, side ? Math.max(...steps) : of[block].steps);
+      said.reserve(Object.values(model.get("graphs")).flatMap((each) => each.said));
+      told.reserve(Object.values(model.get("graphs")).flatMap((each) => Object.values(each.told)));
+    }
+    for (const { show } of Object.values(diagrams)) show(step, selected);
+    drawControls(of, step);
+    said.say(of.said[step]);
+    told.say(selected ? of.told[selected] : "Choose an operation in a diagram, by a click or with Tab and the arrow keys: here it says what it is and what waits for what.");
+    const table = [["Steps so far", ...Object.keys(BLOCKS).map((block) => `${Math.min(step, of[block].steps)} of ${of[block].steps}`)], ...of.rows];
+    if (rows.childElementCount !== table.length) rows.replaceChildren(...table.map((row) => h("tr", {}, h("th", { scope: "row" }), row.slice(1).map(() => h("td", { class: "fx-number" })))));
+    table.forEach((row, n) => row.forEach((text, column) => setText(rows.children[n].children[column], text)));
+    setText(note, of.note);
+    const parts = [of.said[step], selected ? of.told[selected] : ""];
+    const fresh = parts.filter((part) => part && !spoken?.includes(part));
+    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
+    spoken = parts;
+  };
+
+  const drawControls = (of, step) => {
+    const last = lastStep(of);
+    back.setAttribute("aria-disabled", String(step === 0)); // not `disabled`: the focus would be lost
+    next.setAttribute("aria-disabled", String(step === last));
+    setText(play, playing ? "Pause" : "Play");
+    play.hidden = still.matches;
+    slider.max = last;
+    slider.value = step;
+    slider.setAttribute("aria-valuetext", `${step} of ${last}`);
+    setText(sliderValue, `${step} of ${last}`);
+    fused.checked = model.get("fused");
+    devices.forEach((input, n) => (input.checked = n + 1 === model.get("devices")));
+  };
+
+  const draw = oncePerFrame(drawNow);
+  const stops = ["graphs", "step", "fused", "devices", "selected"].map((trait) => onTrait(model, trait, draw));
+  const resized = new ResizeObserver(draw); // also tells when JupyterLab, which renders before it attaches, gives the root its place
+  resized.observe(root);
+  still.addEventListener("change", draw);
+
+  return () => {
+    if (telling) tell();
+    clearInterval(playing);
+    stops.forEach((stopOne) => stopOne());
+    still.removeEventListener("change", draw);
+    resized.disconnect();
+  };
+}
+
+/** A paragraph that is as tall as the tallest text it may hold, so that nothing below it moves. */
+function roomy(kind = "") {
+  const words = h("p", { class: kind }), box = h("div", { class: "fx-roomy" }, words); // prettier-ignore
+  return {
+    box,
+    say: (text) => setText(words, text),
+    reserve(texts) {
+      const now = words.textContent;
+      box.style.minHeight = "";
+      const tallest = Math.max(...[...new Set(texts)].sort((a, b) => b.length - a.length).slice(0, 4).map((text) => ((words.textContent = text), box.offsetHeight)));
+      words.textContent = now;
+      box.style.minHeight = `${tallest}px`;
+    },
+  };
+}
+
+/** Set a text only where it changed. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export default { render };

@@ -1,0 +1,144 @@
+"""The race tool on fake clocks: what it says must be what the clock says."""
+
+import json
+import statistics
+
+import pytest
+import torch
+
+from course_lib.race import Race, race
+
+
+class Clock:
+    """A clock that only moves when a contender moves it."""
+
+    def __init__(self):
+        self.now, self.order = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def contender(self, name, *seconds):
+        """Return a function that takes these seconds, one call after the other, and then the last of them."""
+        left = list(seconds)
+
+        def run():
+            self.order.append(name)
+            self.now += left.pop(0) if len(left) > 1 else left[0]
+
+        return run
+
+
+def test_every_round_runs_everyone_once_and_begins_with_another():
+    clock = Clock()
+    race({name: clock.contender(name, 1.0) for name in "abc"}, repeats=4, warmup=2, clock=clock)
+    assert clock.order[:6] == list("aabbcc")
+    assert "".join(clock.order[6:]) == "abc" + "bca" + "cab" + "abc"
+
+
+def test_the_ratio_is_taken_within_a_round():
+    """The machine gets slower from round to round, and the ratio stays; a ratio of medians would say the same only by
+    chance, so one round is disturbed for one contender."""
+    clock = Clock()
+    slower = [1.0, 2.0, 4.0, 8.0, 16.0]
+    a = clock.contender("a", 1.0, *(3 * one for one in slower))
+    b = clock.contender("b", 1.0, *slower[:2], 40.0, *slower[3:])
+    found = race({"a": a, "b": b}, repeats=5, warmup=1, clock=clock)
+    assert found.times == {"a": [3.0, 6.0, 12.0, 24.0, 48.0], "b": [1.0, 2.0, 40.0, 8.0, 16.0]}
+    ratio = found.ratio("a", "b")
+    assert (ratio.median, ratio.low, ratio.high) == (3.0, 3.0, 3.0)  # of 3, 3, 0.3, 3, 3
+    assert found.median("a") / found.median("b") == 1.5
+    assert str(found.seconds("b")) == "8.00 (2.00 to 16.00)"
+
+
+def test_the_spread_is_the_quartiles():
+    times = [5.0, 1.0, 4.0, 2.0, 3.0, 7.0, 6.0, 9.0, 8.0]
+    seen = Race({"a": times}, "a machine", "2026-01-01").seconds("a")
+    assert (seen.low, seen.median, seen.high) == (3.0, 5.0, 7.0)
+    assert seen.median == statistics.median(times)
+    one = Race({"a": [2.0]}, "", "").seconds("a")
+    assert (one.low, one.median, one.high) == (2.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("a", "words"),
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.9], "a is faster here: a takes 0.70 times as long as b"),
+        ([1.5, 1.6, 0.7, 1.8, 1.9], "a is slower here: a takes 1.60 times as long as b"),
+        ([0.9, 0.95, 1.0, 1.05, 1.1], "between a and b this race shows no difference: a takes 1.00 times as long"),
+    ],
+)
+def test_the_verdict_says_no_more_than_was_seen(a, words):
+    said = Race({"a": a, "b": [1.0] * 5}, "", "").verdict("a", "b")
+    assert said.startswith(words)
+    assert "middle half of 5 rounds" in said
+
+
+def test_a_short_call_is_repeated_until_the_clock_can_see_it():
+    clock = Clock()
+    found = race({"a": clock.contender("a", 1e-4), "b": clock.contender("b", 1.0)}, repeats=3, warmup=1, clock=clock)
+    assert clock.order.count("a") == 1 + 3 * 20  # 20 calls of 0.1 ms are 2 ms
+    assert clock.order.count("b") == 1 + 3
+    assert found.times["a"] == pytest.approx([1e-4] * 3)
+
+
+def test_a_limit_ends_the_race_after_whole_rounds():
+    clock = Clock()
+    found = race({n: clock.contender(n, 1.0) for n in "ab"}, repeats=50, max_seconds=9.0, warmup=1, clock=clock)
+    assert found.rounds == 5  # the fifth began at 8 seconds
+    least = race({"a": clock.contender("a", 100.0)}, repeats=50, max_seconds=1.0, warmup=1, clock=clock)
+    assert least.rounds == 3
+
+
+def test_real_functions_are_told_apart():
+    small, large = torch.ones(32, 32), torch.ones(512, 512)
+    found = race({"small": lambda: small @ small, "large": lambda: large @ large}, repeats=5)
+    assert found.ratio("small", "large").high < 1
+    assert "torch" in found.machine
+
+
+def test_a_race_survives_the_disk(tmp_path):
+    clock = Clock()
+    found = race({n: clock.contender(n, 1.0, 2.0, 3.0) for n in "ab"}, repeats=2, warmup=1, clock=clock)
+    found.save(tmp_path / "race.json", command="make bench")
+    assert Race.load(tmp_path / "race.json") == found
+    assert json.loads((tmp_path / "race.json").read_text())["command"] == "make bench"
+    assert [one.name for one in tmp_path.iterdir()] == ["race.json"]
+    with pytest.raises(ValueError, match="command must say how"):
+        found.save(tmp_path / "other.json", command=" ")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.update(version=2), "is no race of format"),
+        (lambda content: content.update(times={}), "must hold times"),
+        (lambda content: content["times"].update(b=[1.0]), "as many for each contender"),
+        (lambda content: content["times"].update(b=[1.0, -1.0]), "no seconds above 0"),
+    ],
+)
+def test_a_foreign_file_is_refused_by_name(tmp_path, change, words):
+    path = tmp_path / "race.json"
+    Race({"a": [1.0, 2.0], "b": [1.0, 2.0]}, "m", "d").save(path, command="c")
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=words) as refused:
+        Race.load(path)
+    assert str(path) in str(refused.value)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="is no JSON"):
+        Race.load(path)
+
+
+def test_refusals_in_words():
+    with pytest.raises(ValueError, match="contenders must be a dict"):
+        race({})
+    with pytest.raises(TypeError, match=r"contenders\['a'\] must be a function"):
+        race({"a": 3})
+    with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
+        race({"a": print}, repeats=0)
+    with pytest.raises(ValueError, match="warmup must be at least 1, got 0"):
+        race({"a": print}, warmup=0)
+    with pytest.raises(ValueError, match="name must be one of a, b, got 'c'"):
+        Race({"a": [1.0], "b": [1.0]}, "", "").ratio("a", "c")
