@@ -225,16 +225,20 @@ def _tiles(prefix: int, q: Tensor) -> list[tuple[int, int]]:
 
 
 def _blocks(start: int, stop: int, q: Tensor) -> list[tuple[int, int, int]]:
-    """Cut a span of the tail in blocks of equal chunks, (a, b, chunks); what is left over is one shorter chunk.
+    """Cut a span of the tail in blocks of equal chunks, (a, b, chunks); what is left over is one shorter chunk."""
+    chunk, most = _sizes(q)
+    whole = stop - (stop - start) % chunk
+    blocks = [(a, min(a + most * chunk, whole)) for a in range(start, whole, most * chunk)]
+    return [(a, b, (b - a) // chunk) for a, b in blocks] + [(whole, stop, 1)] * (whole < stop)
 
-    A small chunk wastes little on the masked half of its tile, but leaves little to do in one product: one thread can
-    live with that, several cannot. The chunks of a block go through every product together.
+
+def _sizes(q: Tensor) -> tuple[int, int]:
+    """Return the tokens of a chunk, and how many chunks go through every product together.
+
+    A small chunk wastes little on the masked half of its tile, but leaves little to do in one product. One thread can
+    live with that, several cannot.
     """
     if q.device.type != "cpu":
-        chunk, rows = 64, SPAN * q.shape[0]
-    else:
-        chunk, rows = (32, 256) if torch.get_num_threads() == 1 else (64, 4096)
-    size = max(1, rows // (q.shape[0] * chunk)) * chunk
-    whole = stop - (stop - start) % chunk
-    blocks = [(a, min(a + size, whole)) for a in range(start, whole, size)]
-    return [(a, b, (b - a) // chunk) for a, b in blocks] + [(whole, stop, 1)] * (whole < stop)
+        return 64, SPAN // 64
+    chunk, tokens = (32, 256) if torch.get_num_threads() == 1 else (64, 4096)
+    return chunk, max(1, tokens // (q.shape[0] * chunk))

@@ -85,11 +85,11 @@ def linear_recurrence(
     in_prefix = torch.arange(k.shape[2], device=q.device)[:, None] < prefix  # (B or 1, 1, T, 1)
     early, late = k.masked_fill(~in_prefix, 0), k.masked_fill(in_prefix, 0)
     kv, z = state.kv + early.mT @ v, None if state.z is None else state.z + early.sum(2)
-    rows = []
+    rows = [q[:, :, :0] @ kv]  # so that no tokens are no special case
     for t in range(q.shape[2]):
         now = slice(t, t + 1)
         kv = kv + late[:, :, now].mT @ v[:, :, now]
         z = None if z is None else z + late[:, :, t]
         row = scale * q[:, :, now] @ kv
         rows.append(row / (scale * q[:, :, now] @ z[..., None] + eps) if normalize else row)
-    return torch.cat([v[:, :, :0], *rows], dim=2).to(dtype), LinearState(kv, z)
+    return torch.cat(rows, dim=2).to(dtype), LinearState(kv, z)
