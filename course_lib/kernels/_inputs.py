@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from .._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+from ..masks import Visibility
+from .reference import LinearState, state_dtype
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -42,6 +44,57 @@ def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
     if len(lengths) != q.shape[0]:
         raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(lengths)}")
     return lengths[0] if len(set(lengths)) == 1 else lengths
+
+
+def check_packed(prefix_len, document_lens, q: Tensor) -> tuple[tuple, tuple]:
+    """Return the prefix lengths and the lengths of packed documents, as `Visibility` keeps them, if they fit q."""
+    check_device("prefix_len", prefix_len, q.device)
+    check_device("document_lens", document_lens, q.device)
+    seen = Visibility(prefix_len, document_lens=document_lens)
+    if seen.batch_size not in (None, q.shape[0]):
+        raise ValueError(
+            f"document_lens must have one list for each of the {q.shape[0]} examples, got {seen.batch_size}"
+        )
+    for row in [seen.document_lens] if seen.batch_size is None else seen.document_lens:
+        if sum(row) > q.shape[2]:
+            raise ValueError(f"document_lens add up to {sum(row)}, more than the length T of q = {q.shape[2]}")
+    return seen.prefix_len, seen.document_lens
+
+
+def check_state(name: str, state, q: Tensor, v: Tensor, normalize: bool) -> LinearState:
+    """Check that a state fits q and v: kv (B, H, Dk, Dv), z (B, H, Dk) or, if nothing is normalised, None."""
+    if not isinstance(state, LinearState):
+        raise TypeError(f"{name} must be a LinearState, got {shown(state)}")
+    shapes = {"kv": (*q.shape[:2], q.shape[3], v.shape[3]), "z": (*q.shape[:2], q.shape[3])}
+    for part, value in state._asdict().items():
+        if part == "z" and value is None:
+            if normalize:
+                raise ValueError(f"{name}.z must be given with normalize=True, got None")
+            continue
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}.{part} must be a tensor, got {shown(value)}")
+        if value.shape != shapes[part]:
+            raise ValueError(f"{name}.{part} must have shape {shapes[part]}, got {tuple(value.shape)}")
+        if value.dtype != state_dtype(q.dtype):
+            raise TypeError(f"{name}.{part} must be {state_dtype(q.dtype)} for q of {q.dtype}, got {value.dtype}")
+        check_device(f"{name}.{part}", value, q.device)
+    return state
+
+
+def check_flag(name: str, value) -> bool:
+    """Return True or False; nothing else is taken for one of them."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
+def check_eps(eps) -> float:
+    """Return a number, finite and not negative, as a float."""
+    if isinstance(eps, bool) or not isinstance(eps, Real):
+        raise TypeError(f"eps must be a number, got {shown(eps)}")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"eps must be finite and at least 0, got {eps}")
+    return float(eps)
 
 
 def check_scale(scale) -> float:
