@@ -1,0 +1,209 @@
+"""How linear attention is computed, as shapes in true proportion, and what each way costs."""
+
+import traitlets as t
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+
+from ..linear_costs import LinearCost, chunks
+from . import pictures
+from .chunk_words import WAYS, cost_of, held, sentences, short
+from .explorer_checks import check_number
+from .palette import LIGHT
+from .widgets import ExplorerWidget
+
+LENGTHS = [2**n for n in range(4, 17)]
+FEATURES = [16, 32, 64, 128, 256]
+EIGHTHS = 8  # the prefix is so many of the text
+PARTS = {
+    "state": ("prefix", "prefix", ""),
+    "read": ("added", "added-soft", "---"),
+    "pairs": ("target", "target-soft", ""),
+}
+MOST_TILES = 64
+
+
+class ChunkExplorer(ExplorerWidget, source="chunk_explorer"):
+    """Show how the products of linear attention can be ordered, drawn on one scale, and what each order costs.
+
+    way: "quadratic", all pairs; "reordered", one state and no mask; "chunks", tiles on the diagonal and a state that
+    is handed on. total_len: T, a power of two from 16 to 65536. chunk: C, a power of two from 1 to T. prefix_len: P,
+    a multiple of T / 8 from 0 to T. features: of a key and of a value, 16, 32, 64, 128 or 256.
+
+    All five are traits: read them, set them, observe them; the browser's changes arrive in them. When T changes, the
+    prefix stays the same part of it, and a chunk that has become too long is as long as T. A wrong value raises
+    ValueError or TypeError here, and TraitError when a trait is set.
+    """
+
+    way = t.Unicode("chunks").tag(sync=True)
+    total_len = t.Int(1024).tag(sync=True)
+    chunk = t.Int(64).tag(sync=True)
+    prefix_len = t.Int(0).tag(sync=True)
+    features = t.Int(64).tag(sync=True)
+
+    def __init__(self, way="chunks", *, total_len=1024, chunk=64, prefix_len=0, features=64):
+        given = {
+            "way": way, "total_len": total_len, "chunk": chunk, "prefix_len": prefix_len, "features": features,
+        }  # fmt: skip
+        for name, value in given.items():
+            _check(name, value, total_len)
+        with self._given_whole():
+            super().__init__(**given)
+
+    @property
+    def _sizes(self) -> tuple[int, int, int, int]:
+        return self.total_len, self.chunk, self.prefix_len, self.features
+
+    @property
+    def cost(self) -> LinearCost:
+        """What this way costs."""
+        return cost_of(self.way, *self._sizes)
+
+    @property
+    def held(self) -> int:
+        """How many numbers the largest thing held at once has, besides queries, keys, values and output."""
+        return held(self.way, *self._sizes)[0]
+
+    def describe(self) -> str:
+        """Return what the explorer shows, in sentences; the browser's text is the same."""
+        return " ".join(sentences(self.way, *self._sizes))
+
+    def fallback(self) -> dict[str, bytes]:
+        """Return a picture of this state, for readers without a kernel."""
+        return {"image/png": pictures.png(_draw(self))}
+
+    # -- keeping the state whole
+
+    @t.validate("way", "total_len", "chunk", "prefix_len", "features")
+    def _checked(self, proposal):
+        try:
+            _check(proposal.trait.name, proposal.value, self.total_len)
+        except (TypeError, ValueError) as error:
+            raise t.TraitError(str(error)) from None
+        return proposal.value
+
+    @t.observe("total_len")
+    def _length_set(self, change):
+        if not self._whole:
+            self.chunk = min(self.chunk, change.new)
+            self.prefix_len = self.prefix_len * change.new // change.old
+
+
+def _check(name: str, value, total_len: int) -> None:
+    if name == "way":
+        if not isinstance(value, str):
+            raise TypeError(f"way must be a str, got {value!r} ({type(value).__name__})")
+        if value not in WAYS:
+            raise ValueError(f"way must be one of {', '.join(WAYS)}, got {value!r}")
+    elif name == "features":
+        check_number(name, value, FEATURES[0], FEATURES[-1])
+        if value not in FEATURES:
+            raise ValueError(f"features must be one of {', '.join(map(str, FEATURES))}, got {value}")
+    elif name == "prefix_len":
+        check_number(name, value, 0, total_len, "total_len")
+        if value % (total_len // EIGHTHS):
+            raise ValueError(
+                f"prefix_len must be a multiple of total_len / {EIGHTHS} = {total_len // EIGHTHS}, got {value}"
+            )
+    else:
+        low, high, high_name = (LENGTHS[0], LENGTHS[-1], "") if name == "total_len" else (1, total_len, "total_len")
+        check_number(name, value, low, high, high_name)
+        if value & (value - 1):
+            raise ValueError(f"{name} must be a power of two from {low} to {high}, got {value}")
+
+
+# -- without a kernel: the same shapes, in units of a token
+
+
+def _draw(explorer: ChunkExplorer) -> Figure:
+    figure = Figure(figsize=(9.2, 4.2), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
+    FigureCanvasAgg(figure)
+    paper, bars = figure.subplots(1, 2, width_ratios=[1, 1])
+    for axis in (paper, bars):
+        axis.axis("off")
+    _draw_shapes(paper, explorer)
+    _draw_bars(bars, explorer)
+    return figure
+
+
+def _draw_shapes(axis, explorer: ChunkExplorer) -> None:
+    T, C, P, D = explorer._sizes
+    gap, reordered = 0.05 * (T + D), explorer.way == "reordered"
+    axis.set_aspect("equal")
+    axis.invert_yaxis()
+
+    def box(x, y, width, height, name="", edge="muted", fill="paper", hatch="", line=1.0):
+        look = {"fc": LIGHT[fill], "ec": LIGHT[edge], "hatch": hatch, "lw": line}
+        axis.add_patch(Rectangle((x, y), width, height, **look))
+        if name:
+            axis.text(x + width / 2, y - gap / 5, name, ha="center", va="bottom", fontsize=10, color=LIGHT["ink"])
+
+    def pairs(begin, side):  # computed, and its upper half hidden
+        left, top = D + gap + begin, D + gap + begin
+        box(left, top, side, side, edge="target", fill="target-soft")
+        if side > 1:
+            half = [(left + 1, top), (left + side, top), (left + side, top + side - 1)]
+            axis.add_patch(Polygon(half, fc=LIGHT["paper"], ec=LIGHT["target"], hatch="////", lw=0))
+
+    if reordered:
+        right = T + 5 * gap + D
+        box(0, T + gap, T, D, "Kᵀ")
+        box(T + gap, 0, D, T, "V")
+        box(T + gap, T + gap, D, D, edge="prefix", fill="prefix")
+        axis.text(T + 1.4 * gap + D, T + gap + D / 2, "S", va="center", fontsize=10, color=LIGHT["ink"])
+        box(right, 0, D, T, "Q")
+        box(right + D + 2 * gap, (T - D) / 2, D, D, "S", edge="prefix", fill="prefix")
+        box(right + 2 * D + 4 * gap, 0, D, T, "output")
+    else:
+        right = T + D + 3 * gap
+        box(0, D + gap, D, T, "Q")
+        box(D + gap, 0, T, D, "Kᵀ")
+        box(right, D + gap, D, T, "V")
+        box(right + D + 2 * gap, D + gap, D, T, "output")
+        box(D + gap, D + gap, T, T)
+    if explorer.way == "quadratic":
+        pairs(0, T)
+    elif explorer.way == "chunks":
+        pieces = chunks(P, T, C)
+        if P:
+            box(D + gap, D + gap, P, P, edge="prefix", fill="prefix-soft", hatch="--", line=1.5)
+        if len(pieces) > MOST_TILES:
+            corner = D + gap
+            lower = [(corner, corner + P), (corner + P, corner + P), (corner + T, corner + T), (corner, corner + T)]
+            axis.add_patch(Polygon(lower, fc=LIGHT["added-soft"], ec=LIGHT["added"], lw=0))
+            thick = max(C, 0.008 * T) / 2
+            band = [(P, P), (P + thick, P), (T, T - thick), (T, T), (T - thick, T), (P, P + thick)]
+            axis.add_patch(Polygon([(corner + x, corner + y) for x, y in band], fc=LIGHT["target"], lw=0))
+        else:
+            for begin, end in pieces:
+                if begin:
+                    box(D + gap, D + gap + begin, begin, end - begin, edge="added", fill="added-soft", line=0.5)
+                pairs(begin, end - begin)
+        count = min(len(pieces) + bool(P), max(1, int((T + 3 * gap) / (D + gap))), 8)
+        below = D + T + 2 * gap
+        for n in range(count):
+            left = D + gap + n * (D + gap)
+            box(left, below, D, D, edge="prefix", fill="prefix")
+            if n:
+                head = {"arrowstyle": "-|>", "color": LIGHT["ink"], "shrinkA": 0, "shrinkB": 0}
+                axis.annotate("", (left, below + D / 2), (left - gap, below + D / 2), arrowprops=head)
+    axis.autoscale_view()
+
+
+def _draw_bars(axis, explorer: ChunkExplorer) -> None:
+    costs = {way: cost_of(way, *explorer._sizes) for way in WAYS}
+    longest = max(cost.flops for cost in costs.values())
+    axis.set(xlim=(-0.002 * longest, 1.02 * longest), ylim=(3.1, -0.9))
+    for y, (way, cost) in enumerate(costs.items()):
+        left = 0
+        for part, (edge, fill, hatch) in PARTS.items():
+            look = {"color": LIGHT[fill], "edgecolor": LIGHT[edge], "hatch": hatch, "lw": 0.8}
+            axis.barh(y, getattr(cost, part), left=left, height=0.34, **look)
+            left += getattr(cost, part)
+        shown = way == explorer.way
+        name = f"{way}: {short(cost.flops)} operations, {cost.steps:,} step{'' if cost.steps == 1 else 's'}"
+        axis.text(0, y - 0.24, name, fontsize=10, va="bottom", color=LIGHT["ink"], weight="bold" if shown else "normal")
+    axis.text(0, -0.85, f"T = {explorer.total_len:,}, C = {explorer.chunk:,}, P = {explorer.prefix_len:,}, "
+              f"Dk = Dv = {explorer.features}", fontsize=10, va="top", color=LIGHT["muted"])  # fmt: skip
+    note = "blue: state; green, lined: read; pale orange: pairs (linear scale)"
+    axis.text(0, 2.75, note, fontsize=9, va="center", color=LIGHT["muted"])
