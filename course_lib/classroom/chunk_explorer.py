@@ -17,7 +17,7 @@ FEATURES = [16, 32, 64, 128, 256]
 EIGHTHS = 8  # the prefix is so many of the text
 PARTS = {
     "state": ("prefix", "prefix", ""),
-    "read": ("added", "added-soft", "---"),
+    "read": ("added", "added-soft", "----"),
     "pairs": ("target", "target-soft", ""),
 }
 MOST_TILES = 64
@@ -128,7 +128,7 @@ def _draw(explorer: ChunkExplorer) -> Figure:
 
 def _draw_shapes(axis, explorer: ChunkExplorer) -> None:
     T, C, P, D = explorer._sizes
-    gap, reordered = 0.05 * (T + D), explorer.way == "reordered"
+    gap = 0.05 * (T + D)
     axis.set_aspect("equal")
     axis.invert_yaxis()
 
@@ -138,71 +138,88 @@ def _draw_shapes(axis, explorer: ChunkExplorer) -> None:
         if name:
             axis.text(x + width / 2, y - gap / 5, name, ha="center", va="bottom", fontsize=10, color=LIGHT["ink"])
 
+    def word(x, y, text, colour="ink"):
+        axis.text(x, y, text, ha="center", va="center", fontsize=10, color=LIGHT[colour])
+
     def pairs(begin, side):  # computed, and its upper half hidden
-        left, top = D + gap + begin, D + gap + begin
+        left = top = corner + begin
         box(left, top, side, side, edge="target", fill="target-soft")
         if side > 1:
             half = [(left + 1, top), (left + side, top), (left + side, top + side - 1)]
-            axis.add_patch(Polygon(half, fc=LIGHT["paper"], ec=LIGHT["target"], hatch="////", lw=0))
+            axis.add_patch(Polygon(half, fc=LIGHT["paper"], ec=LIGHT["target"], hatch="/////", lw=0))
 
-    if reordered:
-        right = T + 5 * gap + D
+    corner, state = D + gap, {"edge": "prefix", "fill": "prefix"}
+    if explorer.way == "reordered":
         box(0, T + gap, T, D, "Kᵀ")
         box(T + gap, 0, D, T, "V")
-        box(T + gap, T + gap, D, D, edge="prefix", fill="prefix")
-        axis.text(T + 1.4 * gap + D, T + gap + D / 2, "S", va="center", fontsize=10, color=LIGHT["ink"])
-        box(right, 0, D, T, "Q")
-        box(right + D + 2 * gap, (T - D) / 2, D, D, "S", edge="prefix", fill="prefix")
-        box(right + 2 * D + 4 * gap, 0, D, T, "output")
+        box(T + gap, T + gap, D, D, **state)
+        word(T + 1.8 * gap + D, T + gap + D / 2, "S")
+        word(T / 2, T / 2, "no T × T square", "muted")
+        q = T + 4 * gap + D
+        box(q, 0, D, T, "Q")
+        box(q + D + 2 * gap, (T - D) / 2, D, D, "S", **state)
+        word(q + D + gap, T / 2, "×")
+        word(q + 2 * D + 3 * gap, T / 2, "=")
+        box(q + 2 * D + 4 * gap, 0, D, T, "out", edge="ink", line=1.5)
     else:
-        right = T + D + 3 * gap
-        box(0, D + gap, D, T, "Q")
-        box(D + gap, 0, T, D, "Kᵀ")
-        box(right, D + gap, D, T, "V")
-        box(right + D + 2 * gap, D + gap, D, T, "output")
-        box(D + gap, D + gap, T, T)
+        v, middle = corner + T + 2 * gap, corner + T / 2
+        box(0, corner, D, T, "Q")
+        box(corner, 0, T, D, "Kᵀ")
+        box(v, corner, D, T, "V")
+        word(v - gap, middle, "×")
+        word(v + D + gap, middle, "=")
+        box(v + D + 2 * gap, corner, D, T, "out", edge="ink", line=1.5)
+        box(corner, corner, T, T)
     if explorer.way == "quadratic":
         pairs(0, T)
     elif explorer.way == "chunks":
         pieces = chunks(P, T, C)
-        if P:
-            box(D + gap, D + gap, P, P, edge="prefix", fill="prefix-soft", hatch="--", line=1.5)
+        read = {"edge": "added", "fill": "added-soft", "hatch": "--", "line": 0.6}
         if len(pieces) > MOST_TILES:
-            corner = D + gap
-            lower = [(corner, corner + P), (corner + P, corner + P), (corner + T, corner + T), (corner, corner + T)]
-            axis.add_patch(Polygon(lower, fc=LIGHT["added-soft"], ec=LIGHT["added"], lw=0))
+            box(corner, corner + P, T, T - P, **read)
+            above = [(corner + P, corner + P), (corner + T, corner + P), (corner + T, corner + T)]
+            axis.add_patch(Polygon(above, fc=LIGHT["paper"], ec=LIGHT["muted"], lw=1))
             thick = max(C, 0.008 * T) / 2
             band = [(P, P), (P + thick, P), (T, T - thick), (T, T), (T - thick, T), (P, P + thick)]
             axis.add_patch(Polygon([(corner + x, corner + y) for x, y in band], fc=LIGHT["target"], lw=0))
         else:
             for begin, end in pieces:
                 if begin:
-                    box(D + gap, D + gap + begin, begin, end - begin, edge="added", fill="added-soft", line=0.5)
+                    box(corner, corner + begin, begin, end - begin, **read)
                 pairs(begin, end - begin)
-        count = min(len(pieces) + bool(P), max(1, int((T + 3 * gap) / (D + gap))), 8)
-        below = D + T + 2 * gap
-        for n in range(count):
-            left = D + gap + n * (D + gap)
-            box(left, below, D, D, edge="prefix", fill="prefix")
-            if n:
-                head = {"arrowstyle": "-|>", "color": LIGHT["ink"], "shrinkA": 0, "shrinkB": 0}
-                axis.annotate("", (left, below + D / 2), (left - gap, below + D / 2), arrowprops=head)
+        if P:
+            box(corner, corner, P, P, edge="prefix", fill="prefix-soft", hatch="--", line=1.5)
+        _draw_states(box, axis, len(pieces) + bool(P), corner, corner + T + gap, T + 2 * D + 4 * gap, D, gap)
     axis.autoscale_view()
+
+
+def _draw_states(box, axis, count: int, left: float, top: float, room: float, side: float, gap: float) -> None:
+    """Draw as many states as there is room for; dots stand for the others."""
+    fit = min(count, max(1, int(room / (side + 2 * gap))), 8)
+    for n in range(fit):
+        box(left, top, side, side, edge="prefix", fill="prefix")
+        left += side + 2 * gap
+        if n + 1 < count:
+            head = {"arrowstyle": "-|>", "color": LIGHT["ink"], "shrinkA": 2, "shrinkB": 2}
+            axis.annotate("", (left, top + side / 2), (left - 2 * gap, top + side / 2), arrowprops=head)
+    if fit < count:
+        axis.text(left, top + side / 2, "…", va="center", fontsize=10, color=LIGHT["ink"])
 
 
 def _draw_bars(axis, explorer: ChunkExplorer) -> None:
     costs = {way: cost_of(way, *explorer._sizes) for way in WAYS}
     longest = max(cost.flops for cost in costs.values())
-    axis.set(xlim=(-0.002 * longest, 1.02 * longest), ylim=(3.1, -0.9))
+    axis.set(xlim=(-0.002 * longest, 1.02 * longest), ylim=(3.0, -0.9))
     for y, (way, cost) in enumerate(costs.items()):
         left = 0
         for part, (edge, fill, hatch) in PARTS.items():
             look = {"color": LIGHT[fill], "edgecolor": LIGHT[edge], "hatch": hatch, "lw": 0.8}
-            axis.barh(y, getattr(cost, part), left=left, height=0.34, **look)
-            left += getattr(cost, part)
+            count = getattr(cost, part)
+            axis.barh(y, count, left=left, height=0.4, **look if count else {})
+            left += count
         shown = way == explorer.way
         name = f"{way}: {short(cost.flops)} operations, {cost.steps:,} step{'' if cost.steps == 1 else 's'}"
-        axis.text(0, y - 0.24, name, fontsize=10, va="bottom", color=LIGHT["ink"], weight="bold" if shown else "normal")
+        axis.text(0, y - 0.26, name, fontsize=10, va="bottom", color=LIGHT["ink"], weight="bold" if shown else "normal")
     axis.text(0, -0.85, f"T = {explorer.total_len:,}, C = {explorer.chunk:,}, P = {explorer.prefix_len:,}, "
               f"Dk = Dv = {explorer.features}", fontsize=10, va="top", color=LIGHT["muted"])  # fmt: skip
     note = "blue: state; green, lined: read; pale orange: pairs (linear scale)"

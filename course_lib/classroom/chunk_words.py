@@ -31,7 +31,7 @@ def held(way: str, T: int, C: int, P: int, D: int) -> tuple[int, str]:
         return T * T, f"the square, {T:,} × {T:,}"
     if way == "reordered" or not tile:
         return D * D, f"the {state}"
-    return max(D * D, tile * tile), f"the larger of {state}, tile {tile:,} × {tile:,}"
+    return max(D * D, tile * tile), f"{state}, tile {tile:,} × {tile:,}"
 
 
 def sentences(way: str, T: int, C: int, P: int, D: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 const LEAST = 2; // px: nothing is drawn thinner, and the caption says so
 const MOST_TILES = 64, MOST_STATES = 8, STAIRS = 3; // the last: px a token from which the mask's steps are drawn
-const EDGE = 12, GAP = 8, LABEL = 18, ARROW = 18; // px
+const EDGE = 12, GAP = 8, LABEL = 18, ARROW = 18, DOTS = 16.5; // px
 
 function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -11,14 +11,13 @@ function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-const signRoom = (width) => (width < 400 ? 14 : 24);
-
 /** Pixels of a token, and the sides of T tokens, D features and a chunk, such that each of the three ways fits. */
-function paperScale({ T, C, P, D }, width, height) {
-  const sign = signRoom(width), across = width - 2 * EDGE - 4 * sign - GAP, down = height - 2 * LABEL - GAP - ARROW; // prettier-ignore
+function paperScale({ way, T, C, P, D }, width, height) {
+  const sign = width < 400 ? 14 : 24, across = width - 2 * EDGE - 4 * sign - GAP, down = height - 2 * LABEL - GAP - ARROW; // prettier-ignore
   const free = Math.min(across / (T + 4 * D), down / (T + 2 * D));
   const unit = free * D < LEAST ? Math.min((across - 4 * LEAST) / T, (down - 2 * LEAST) / T) : free;
-  return { unit, t: T * unit, d: Math.max(D * unit, LEAST), c: Math.max(Math.min(C, T - P) * unit, LEAST), thin: D * unit < LEAST, fine: Math.min(C, T - P) * unit < LEAST };
+  const t = T * unit, d = Math.max(D * unit, LEAST); // prettier-ignore
+  return { unit, t, d, sign, top: LABEL + Math.max(0, (down - t - 2 * d) / 2), c: Math.max(Math.min(C, T - P) * unit, LEAST), thin: D * unit < LEAST, fine: way === "chunks" && P < T && Math.min(C, T - P) * unit < LEAST };
 }
 
 /** The chunks of the target as [begin, end]. */
@@ -48,26 +47,26 @@ function drawPaper(picture, state, width, height, id) {
 
 const fillOf = (kind, id) => (["hidden", "read", "prefix"].includes(kind) ? { fill: `url(#${id}-${kind})` } : {});
 
-function drawReordered({ rect, text, named }, { t, d }, width) {
-  const sign = signRoom(width), left = (width - t - GAP - 4 * d - 4 * sign) / 2, x = left + t + GAP, y = LABEL + t + GAP; // prettier-ignore
+function drawReordered({ rect, text, named }, { t, d, sign, top }, width) {
+  const left = (width - t - GAP - 4 * d - 4 * sign) / 2, x = left + t + GAP, y = top + t + GAP; // prettier-ignore
   named("Kᵀ", "given", left, y, t, d);
-  named("V", "given", x, LABEL, d, t);
+  named("V", "given", x, top, d, t);
   rect("state", x, y, d, d);
   text("S", x + d + 10, y + d / 2, "ck-strong");
-  const second = x + d + 2 * sign, middle = LABEL + t / 2; // prettier-ignore
-  named("Q", "given", second, LABEL, d, t);
+  const second = x + d + 2 * sign, middle = top + t / 2; // prettier-ignore
+  named("Q", "given", second, top, d, t);
   text("×", second + d + sign / 2, middle, "ck-sign");
   named("S", "state", second + d + sign, middle - d / 2, d, d);
   text("=", second + 2 * d + 1.5 * sign, middle, "ck-sign");
-  named("out", "out", second + 2 * d + 2 * sign, LABEL, d, t);
-  if (t > 130) text("no T × T square", left + t / 2, LABEL + t / 2, "ck-muted");
+  named("out", "out", second + 2 * d + 2 * sign, top, d, t);
+  if (t > 130) text("no T × T square", left + t / 2, top + t / 2, "ck-muted");
 }
 
 function drawSquare(paper, state, scale, width) {
-  const { rect, text, named } = paper, { t, d } = scale, { T } = state; // prettier-ignore
-  const sign = signRoom(width), left = (width - 3 * d - GAP - t - 2 * sign) / 2, x = left + d + GAP, y = LABEL + d + GAP; // prettier-ignore
+  const { rect, text, named } = paper, { t, d, sign, top } = scale, { T } = state; // prettier-ignore
+  const left = (width - 3 * d - GAP - t - 2 * sign) / 2, x = left + d + GAP, y = top + d + GAP; // prettier-ignore
   named("Q", "given", left, y, d, t);
-  named("Kᵀ", "given", x, LABEL, t, d);
+  named("Kᵀ", "given", x, top, t, d);
   rect("square", x, y, t, t);
   if (state.way === "quadratic") tile(paper, scale, x, y, T);
   else drawChunks(paper, state, scale, x, y, width);
@@ -97,9 +96,9 @@ function drawChunks(paper, state, scale, x, y, width) {
     nodes.push(svg("polygon", { class: "ck-band", points: corners([[p, p], [p + half, p], [t, t - half], [t, t], [t - half, t], [p, p + half]]) })); // prettier-ignore
   } else {
     for (const [begin, end] of pieces) {
-      const tall = (end - begin) * unit, top = y + begin * unit; // prettier-ignore
-      if (begin) rect("read", x, top, begin * unit, tall);
-      tile(paper, scale, x + begin * unit, top, end - begin);
+      const tall = (end - begin) * unit, above = y + begin * unit; // prettier-ignore
+      if (begin) rect("read", x, above, begin * unit, tall);
+      tile(paper, scale, x + begin * unit, above, end - begin);
     }
   }
   if (P) rect("prefix", x, y, p, p);
@@ -110,19 +109,19 @@ function drawChunks(paper, state, scale, x, y, width) {
 
 /** The states under the square, each beneath its chunk where there is room; where there is not, the first and the last. */
 function drawStates({ rect, text, nodes }, pieces, { unit, t, d }, x, y, width) {
-  const room = width - EDGE - x, count = pieces.length; // prettier-ignore
-  const centres = pieces.map(([begin, end]) => ((begin + end) / 2) * unit);
-  const aligned = count <= MOST_STATES && centres[0] >= d / 2 && centres.every((at, n) => !n || at - centres[n - 1] >= d + ARROW);
-  const fit = Math.max(1, Math.min(MOST_STATES, Math.floor((room + ARROW) / (d + ARROW))));
-  const places = aligned ? centres : Array.from({ length: Math.min(count, fit) }, (_, n) => d / 2 + n * Math.max(d + ARROW, t > d ? (t - d) / (Math.min(count, fit) - 1 || 1) : 0));
-  const cut = !aligned && count > fit && places.length > 2;
-  text("the state, handed from chunk to chunk", x, y + d + 11, "ck-below");
-  places.forEach((at, n) => {
-    const dots = cut && n === places.length - 2, middle = y + d / 2; // prettier-ignore
-    if (dots) text("…", x + at, middle, "ck-sign");
-    else rect("state", x + at - d / 2, y, d, d);
+  const room = width - EDGE - x, count = pieces.length, middle = y + d / 2; // prettier-ignore
+  const fit = Math.min(MOST_STATES, Math.floor((room + ARROW) / (d + ARROW))), some = Math.max(1, Math.min(fit, Math.floor((room - DOTS) / (d + ARROW)))); // prettier-ignore
+  const sizes = count <= fit ? pieces.map(() => d) : [...Array(Math.max(1, some - 1)).fill(d), DOTS, ...Array(some > 1 ? 1 : 0).fill(d)];
+  const gap = Math.max(ARROW, (t - sizes.reduce((sum, size) => sum + size)) / (sizes.length - 1 || 1));
+  let lefts = sizes.map((_, n) => sizes.slice(0, n).reduce((sum, size) => sum + size + gap, 0));
+  const beneath = pieces.slice(0, MOST_STATES).map(([begin, end]) => ((begin + end) * unit - d) / 2);
+  if (count <= fit && beneath.every((at, n) => at >= (n ? beneath[n - 1] + d + ARROW : 0))) lefts = beneath;
+  lefts.forEach((left, n) => {
+    if (sizes[n] === d) rect("state", x + left, y, d, d);
+    else text("…", x + left + DOTS / 2, middle, "ck-sign");
     if (!n) return;
-    const from = x + places[n - 1] + (cut && n === places.length - 1 ? 9 : d / 2) + 2, to = x + at - (dots ? 9 : d / 2) - 2; // prettier-ignore
+    const from = x + lefts[n - 1] + sizes[n - 1] + 2, to = x + left - 2; // prettier-ignore
     nodes.push(svg("path", { class: "ck-arrow", d: `M${from},${middle}H${to - 5}` }), svg("path", { class: "ck-head", d: `M${to},${middle}l-6,-3.5v7z` }));
   });
+  text(count > 1 ? "the state, handed from chunk to chunk" : "the state", x, y + d + 11, "ck-below");
 }

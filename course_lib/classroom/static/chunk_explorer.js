@@ -24,7 +24,7 @@ function heldMost({ way, T, C, P, D }) {
   const tile = Math.min(C, T - P), state = `state ${D} × ${D}`; // prettier-ignore
   if (way === "quadratic") return [T * T, `the square, ${whole(T)} × ${whole(T)}`];
   if (way === "reordered" || !tile) return [D * D, `the ${state}`];
-  return [Math.max(D * D, tile * tile), `the larger of ${state}, tile ${whole(tile)} × ${whole(tile)}`];
+  return [Math.max(D * D, tile * tile), `${state}, tile ${whole(tile)} × ${whole(tile)}`];
 }
 
 // -- the words
@@ -180,7 +180,7 @@ function render({ model, el }) {
     [...close.children].forEach((part, n) => (part.style.flexGrow = cost[PARTS[n]] / cost.flops));
     closeName.textContent = `${WAYS[way]}, split`;
     closeTimes.textContent = top === cost.flops ? "as above" : `enlarged ${ratio(top, cost.flops)} ×`;
-    splits.forEach((split, n) => (split.textContent = `${whole(cost[PARTS[n]])} (${Math.floor((100 * cost[PARTS[n]]) / cost.flops + 0.5)}\u00a0%)`));
+    splits.forEach((split, n) => (split.textContent = `${whole(cost[PARTS[n]])} (${Math.floor((1000 * cost[PARTS[n]]) / cost.flops + 0.5) / 10}\u00a0%)`));
     words.text.textContent = said[2];
     const fresh = said.filter((part) => !spoken?.includes(part));
     if (spoken && fresh.length) live.say(fresh.join(" "), 500);
