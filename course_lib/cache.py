@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ._check import is_whole_number, whole_number, whole_numbers
+from .decoding_cache import DecodingCache
 from .masks import Visibility, prefix_mask
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def stale_rows(old_len: int, new_len: int, total_len: int, layers: int) -> list[
     return [range(0), seen_anew, *[range(total_len)] * (layers - 2)][:layers]
 
 
-class KVCache:
+class KVCache(DecodingCache):
     """What decoding keeps of the tokens it has read, for `batch_size` examples of up to `capacity` tokens each.
 
         cache = KVCache(model, batch_size=2)
@@ -55,8 +56,7 @@ class KVCache:
     Row s of an example is its token s, so that examples of different lengths lie side by side without gaps; padding is
     never stored. `capacity` is the model's max_len unless given.
 
-    lengths       tokens held, one int per example.
-    prefix_lens   prefix lengths, one int per example; None before the first call.
+    lengths, prefix_lens   of `DecodingCache`: tokens held, and prefix lengths, one int per example.
     keys, values  per layer, (B, kv_heads, capacity, D).
     tokens, positions   (B, capacity), and `inputs`, what layer 2 was given, (B, capacity, dim): for extend_prefix.
                   Positions are (B, capacity, 2) where the model has block positions, too.
@@ -67,12 +67,15 @@ class KVCache:
     that fails, or is interrupted while it computes, leaves it as it was.
     """
 
+    _mend = "rows would be stale; change them with cache.extend_prefix"
+
     def __init__(self, model: "PrefixLM", batch_size: int, *, capacity: int | None = None):
-        config = model.config
+        super().__init__(model, batch_size)
+        config, weight = model.config, next(model.parameters())
+        if config.attention != "softmax":
+            raise ValueError(f"a KVCache is for softmax attention, got a model of {config.attention!r}: see StateCache")
         limit = {"low": 1, "high": config.max_len, "high_name": "max_len"}
         self.capacity = config.max_len if capacity is None else whole_number("capacity", capacity, **limit)
-        self.batch_size, self.model = whole_number("batch_size", batch_size), model
-        weight = next(model.parameters())
         batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
         shape = (self.batch_size, config.kv_heads, self.capacity, config.head_dim)
         self.keys = [torch.zeros(shape, **own) for _ in range(config.layers)]
@@ -81,49 +84,19 @@ class KVCache:
         self.tokens = torch.zeros(batch, **whole)
         self.positions = torch.zeros((*batch, 2) if config.has_blocks else batch, **whole)
         self.inputs = torch.zeros(*batch, config.dim, **own)
-        self.last = torch.zeros(self.batch_size, config.dim, **own)  # the model's answer to each example's last token
-        self.lengths = [0] * self.batch_size
-        self.prefix_lens: list[int] | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of everything that is kept."""
         return sum(x.nbytes for x in (*self.keys, *self.values, self.tokens, self.positions, self.inputs, self.last))
 
-    def next_logits(self) -> Tensor:
-        """Return the logits of what follows each example's last token, (B, vocab_size), under the prefix as it is."""
-        if 0 in self.lengths:
-            raise ValueError(
-                f"example {self.lengths.index(0)} of the cache holds no token: nothing foretells the first"
-            )
-        with torch.no_grad():
-            return self.model.logits(self.last)
-
     def begin(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> "_Call":
         """Make room for the tokens (B, n) of one call of the model; nothing counts as held before its `finish`."""
-        self._check_mode()
-        batch, new = tokens.shape
-        if batch != self.batch_size:
-            raise ValueError(
-                f"tokens must be of the {self.batch_size} examples that the cache was made for, got {batch}"
-            )
-        if seen.document_lens is not None:
-            raise ValueError("a cache holds one document per example: document_lens cannot go with it")
-        counts = [new] * batch if seen.lengths is None else list(seen.lengths)
-        limit = {"high": new, "high_name": "the tokens given"}
-        counts = [whole_number(f"lengths[{b}]", count, **limit) for b, count in enumerate(counts)]
+        counts, prefix_lens = self._checked(tokens, seen)
         after = [held + count for held, count in zip(self.lengths, counts, strict=True)]
         if max(after, default=0) > self.capacity:
             raise ValueError(
                 f"the cache has room for {self.capacity} tokens an example, got {max(after)} with the new ones"
-            )
-        prefix_lens = [seen.prefix_len] * batch if is_whole_number(seen.prefix_len) else list(seen.prefix_len)
-        if self.prefix_lens is None:
-            self._check_prefix("prefix_len", prefix_lens, counts)
-        elif prefix_lens != self.prefix_lens:
-            raise ValueError(
-                f"the cache was filled with prefix lengths {self.prefix_lens}, got {prefix_lens}: rows would be stale; "
-                "change them with cache.extend_prefix"
             )
         return _Call(self, tokens, counts, prefix_lens, positions)
 
@@ -186,19 +159,6 @@ class KVCache:
             if inputs is not None:
                 self.inputs[example, : stale[n][1]] = inputs[n, : stale[n][1]]
 
-    def _check_mode(self) -> None:
-        if self.model.training and self.model.config.dropout > 0:
-            raise ValueError("dropout would make every row of a cache another model's: call model.eval() first")
-
-    def _check_prefix(self, name: str, prefix_lens: list[int], held: list[int]) -> None:
-        if len(prefix_lens) != self.batch_size:
-            raise ValueError(
-                f"{name} must have one entry for each of the {self.batch_size} examples, got {len(prefix_lens)}"
-            )
-        for b, (prefix_len, count) in enumerate(zip(prefix_lens, held, strict=True)):
-            limit = {"high": count, "high_name": "the tokens that the example has"}
-            whole_number(f"{name} of example {b}", prefix_len, **limit)
-
 
 class _Call:
     """One call of the model with a cache: n new tokens for each example, of which counts[b] are real.
@@ -238,11 +198,7 @@ class _Call:
 
     def finish(self, x: Tensor) -> None:
         """Count the new rows as held; x (B, n, dim) is what the model answered to them."""
-        cache, last = self.cache, torch.tensor(self.counts, device=x.device) - 1
-        some = (last >= 0).nonzero()[:, 0]
-        cache.last[some] = x.detach()[some, last[some]].to(cache.last.dtype)
-        cache.lengths = [held + count for held, count in zip(cache.lengths, self.counts, strict=True)]
-        cache.prefix_lens = self.prefix_lens
+        self.cache._count(x, self.counts, self.prefix_lens)
 
     def _keep(self, store: Tensor, new: Tensor) -> None:
         store[self.example, self.row] = new.detach()[self.example, self.new].to(store.dtype)  # rows of real tokens only

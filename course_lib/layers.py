@@ -1,6 +1,7 @@
 """Norms, MLPs, and the two blocks of a Transformer, serial and parallel. Tensors are (B, T, dim). No layer has biases.
 
-A block's `mask` says what attention may see: a `Visibility`, a bool mask, or None for causal, as in `attention`.
+A block's `mask` says what attention may see: a `Visibility`, a bool mask, or None for causal, as in `attention`; where
+there is no softmax, no bool mask. `attention` is one of ATTENTIONS, `attention_choices` what else its layer takes.
 """
 
 import torch
@@ -8,8 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import Attention, AttentionHeads, Joined
+from .linear_layers import JRTAttention, LinearAttention, LinearHeads
 
-__all__ = ["BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
+__all__ = ["ATTENTIONS", "BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
+
+ATTENTIONS = {"softmax": Attention, "linear": LinearAttention, "jrt": JRTAttention}
+HEADS = {"softmax": AttentionHeads, "linear": LinearHeads}  # those that add no projections of their own
 
 NORMS = {"rmsnorm": nn.RMSNorm, "layernorm": lambda dim: nn.LayerNorm(dim, bias=False)}
 
@@ -124,13 +129,17 @@ class SerialBlock(_Block):
         norm: str = "rmsnorm",
         mlp: str = "swiglu",
         dropout: float = 0.0,
+        attention: str = "softmax",
+        attention_choices: dict | None = None,
     ):
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         one_of("norm", norm, NORMS)
         one_of("mlp", mlp, MLPS)
+        one_of("attention", attention, ATTENTIONS)
+        chosen = {"rotary": rotary, **(attention_choices or {})}
         self.attention_norm = NORMS[norm](dim)
-        self.attention = Attention(dim, heads, head_dim, kv_heads, rotary=rotary, fused=fused)
+        self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, fused=fused, **chosen)
         self.mlp_norm = NORMS[norm](dim)
         self.mlp = MLPS[mlp](dim, hidden, fused=fused)
         self.dropout = nn.Dropout(dropout)
@@ -178,23 +187,27 @@ class ParallelBlock(_Block):
         shared_norm: bool = True,
         mlp: str = "swiglu",
         dropout: float = 0.0,
+        attention: str = "softmax",
+        attention_choices: dict | None = None,
     ):
         super().__init__()
         self.settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         one_of("norm", norm, NORMS)
         one_of("mlp", mlp, MLPS)
+        one_of("attention", attention, HEADS)
+        chosen = {"rotary": rotary, **(attention_choices or {})}
         if fused and not shared_norm:
             raise ValueError("fused must be False if shared_norm is: with two norms the products have no common input")
         self.norm = NORMS[norm](dim)
         self.mlp_norm = None if shared_norm else NORMS[norm](dim)
         self.fused = fused
         if fused:
-            self.heads = AttentionHeads(heads, head_dim, kv_heads, rotary=rotary)
+            self.heads = HEADS[attention](heads, head_dim, kv_heads, **chosen)
             self.activate = MLPS[mlp].activate
             self.in_proj = Joined(dim, self.heads.widths + MLPS[mlp].widths(hidden))
             self.out_proj = nn.Linear(self.heads.widths[0] + hidden, dim, bias=False)
         else:
-            self.attention = Attention(dim, heads, head_dim, kv_heads, rotary=rotary)
+            self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, **chosen)
             self.mlp = MLPS[mlp](dim, hidden)
         self.dropout = nn.Dropout(dropout)
         mlp_in = UP_GATE if mlp == "swiglu" else UP_GATE[:1]

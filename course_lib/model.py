@@ -23,10 +23,12 @@ from ._check import check_device, shown, whole_number
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
 from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
-from .layers import BLOCKS, MLPS, NORMS, one_of
+from .layers import ATTENTIONS, BLOCKS, MLPS, NORMS, one_of
+from .linear_layers import FEATURE_MAPS
 from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
+from .state_cache import StateCache
 
 POSITIONS = ("rotary", "learned", "glm", "glm_rotary")
 
@@ -43,7 +45,10 @@ class Config:
     head_dim: int | None = None  # None: dim / heads
     hidden: int | None = None  # features within the MLP; None: 4 dim, or 8/3 dim for SwiGLU, as many weights
     max_len: int = 256  # the most tokens in a row
-    attention: str = "softmax"
+    attention: str = "softmax"  # or linear; or jrt, which has a second stream over the prefix
+    feature_map: str = "elu_plus_one"  # of attention without a softmax, as are the next two; or taylor_exp, identity
+    normalize: bool = True  # divide by the sum of the weights
+    output_norm: bool = False  # norm what each head has read
     block: str = "serial"  # or parallel: attention and the MLP side by side
     positions: str = "rotary"  # or learned; or with GLM's block positions, glm (two learned tables) or glm_rotary
     norm: str = "rmsnorm"  # or layernorm
@@ -70,11 +75,12 @@ class Config:
             whole_number(name, getattr(self, name), low=1)
         if self.positions == "glm_rotary" and self.head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4 for glm_rotary, got {self.head_dim}")
-        choices = {"attention": ("softmax",), "block": BLOCKS, "positions": POSITIONS}
+        choices = {"attention": ATTENTIONS, "feature_map": FEATURE_MAPS, "block": BLOCKS, "positions": POSITIONS}
         for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
             one_of(name, getattr(self, name), allowed)
-        if not isinstance(self.tied, bool):
-            raise TypeError(f"tied must be True or False, got {shown(self.tied)}")
+        for name in ("tied", "normalize", "output_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {shown(getattr(self, name))}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(self.dropout)}")
 
@@ -82,6 +88,13 @@ class Config:
     def has_blocks(self) -> bool:
         """Whether a token has a block position beside its position (`course_lib.glm`)."""
         return self.positions.startswith("glm")
+
+    @property
+    def attention_choices(self) -> dict:
+        """What an attention layer of this kind takes besides its sizes."""
+        if self.attention == "softmax":
+            return {}
+        return {"feature_map": self.feature_map, "normalize": self.normalize, "output_norm": self.output_norm}
 
 
 class PrefixLM(nn.Module):
@@ -105,6 +118,8 @@ class PrefixLM(nn.Module):
                 norm=config.norm,
                 mlp=config.mlp,
                 dropout=config.dropout,
+                attention=config.attention,
+                attention_choices=config.attention_choices,
             )
             for _ in range(config.layers)
         )
@@ -126,7 +141,7 @@ class PrefixLM(nn.Module):
         document_lens=None,
         positions: Tensor | None = None,
         block_positions: Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | StateCache | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Return the logits (B, T, vocab_size), and the mean loss of the targets if they are given, else None.
 
@@ -161,7 +176,13 @@ class PrefixLM(nn.Module):
         return logits, masked_loss(logits, targets, loss_mask)
 
     def hidden(
-        self, tokens: Tensor, seen: Visibility, *, positions=None, block_positions=None, cache: KVCache | None = None
+        self,
+        tokens: Tensor,
+        seen: Visibility,
+        *,
+        positions=None,
+        block_positions=None,
+        cache: KVCache | StateCache | None = None,
     ) -> Tensor:
         """Return what the last layer says of each token, normed, (B, T, dim)."""
         positions = self._check(tokens, seen, positions, block_positions)
@@ -233,7 +254,10 @@ class PrefixLM(nn.Module):
         if stop_id is not None:
             whole_number("stop_id", stop_id, high=config.vocab_size - 1)
         rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
-        cache = KVCache(self, len(prompt), capacity=min(longest + max_new_tokens, config.max_len))
+        if config.attention == "softmax":
+            cache = KVCache(self, len(prompt), capacity=min(longest + max_new_tokens, config.max_len))
+        else:
+            cache = StateCache(self, len(prompt))
         with evaluating(self):
             cache.begin(prompt, seen, None)  # refuses a prefix that is longer than its prompt now, and not later
         choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
@@ -272,7 +296,8 @@ class PrefixLM(nn.Module):
             positions = document_positions(documents, total, device=tokens.device)
             if self.config.has_blocks:
                 positions = _with_blocks(positions, torch.zeros_like(positions), tokens.shape)
-        return seen.mask(total, device=tokens.device), positions
+        linear = self.config.attention != "softmax"  # its kernels need no mask, and would not want T^2 bytes
+        return seen if linear else seen.mask(total, device=tokens.device), positions
 
     def _check(self, tokens: Tensor, seen: Visibility, positions=None, block_positions=None) -> Tensor | None:
         """Refuse what does not fit; return the positions as the layers take them, (B, T, 2) if there are blocks."""

@@ -130,8 +130,8 @@ def test_even_with_a_new_digest_all_must_fit(saved):
     refused(path, "weights that do not fit its config(?s:.)*size mismatch")
     forged(config, {name: value for name, value in state.items() if name != "norm.weight"})
     refused(path, "weights that do not fit its config(?s:.)*norm.weight")
-    forged({**config, "attention": "linear"}, state)
-    refused(path, "holds no valid config: attention must be one of softmax, got 'linear'")
+    forged({**config, "attention": "hard"}, state)
+    refused(path, "holds no valid config: attention must be one of softmax, linear, jrt, got 'hard'")
     forged({**config, "wings": 2}, state)
     refused(path, "holds no valid config.*wings")
 

@@ -1,0 +1,82 @@
+"""What every cache does, whatever it keeps: count tokens, refuse what does not go on, and answer for the last one."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ._check import is_whole_number, whole_number
+from .masks import Visibility
+
+if TYPE_CHECKING:
+    from .model import PrefixLM
+
+
+class DecodingCache:
+    """The part that `KVCache` and `StateCache` share.
+
+    lengths       tokens read, one int per example.
+    prefix_lens   prefix lengths, one int per example; None before the first call.
+    last          (B, dim), the model's answer to each example's last token.
+    """
+
+    def __init__(self, model: "PrefixLM", batch_size: int):
+        self.batch_size, self.model = whole_number("batch_size", batch_size), model
+        weight = next(model.parameters())
+        self.last = torch.zeros(self.batch_size, model.config.dim, dtype=weight.dtype, device=weight.device)
+        self.lengths = [0] * self.batch_size
+        self.prefix_lens: list[int] | None = None
+
+    def next_logits(self) -> Tensor:
+        """Return the logits of what follows each example's last token, (B, vocab_size), under the prefix as it is."""
+        if 0 in self.lengths:
+            raise ValueError(
+                f"example {self.lengths.index(0)} of the cache holds no token: nothing foretells the first"
+            )
+        with torch.no_grad():
+            return self.model.logits(self.last)
+
+    def _checked(self, tokens: Tensor, seen: Visibility) -> tuple[list[int], list[int]]:
+        """Return how many real tokens this call brings each example, and its prefix length, once all goes on."""
+        self._check_mode()
+        batch, new = tokens.shape
+        if batch != self.batch_size:
+            raise ValueError(
+                f"tokens must be of the {self.batch_size} examples that the cache was made for, got {batch}"
+            )
+        if seen.document_lens is not None:
+            raise ValueError("a cache holds one document per example: document_lens cannot go with it")
+        counts = [new] * batch if seen.lengths is None else list(seen.lengths)
+        limit = {"high": new, "high_name": "the tokens given"}
+        counts = [whole_number(f"lengths[{b}]", count, **limit) for b, count in enumerate(counts)]
+        prefix_lens = [seen.prefix_len] * batch if is_whole_number(seen.prefix_len) else list(seen.prefix_len)
+        if self.prefix_lens is None:
+            self._check_prefix("prefix_len", prefix_lens, counts)
+        elif prefix_lens != self.prefix_lens:
+            raise ValueError(
+                f"the cache was filled with prefix lengths {self.prefix_lens}, got {prefix_lens}: {self._mend}"
+            )
+        return counts, prefix_lens
+
+    _mend: str  # what to do when a prefix is to change
+
+    def _check_mode(self) -> None:
+        if self.model.training and self.model.config.dropout > 0:
+            raise ValueError("dropout would make every row of a cache another model's: call model.eval() first")
+
+    def _check_prefix(self, name: str, prefix_lens: list[int], held: list[int]) -> None:
+        if len(prefix_lens) != self.batch_size:
+            raise ValueError(
+                f"{name} must have one entry for each of the {self.batch_size} examples, got {len(prefix_lens)}"
+            )
+        for b, (prefix_len, count) in enumerate(zip(prefix_lens, held, strict=True)):
+            limit = {"high": count, "high_name": "the tokens that the example has"}
+            whole_number(f"{name} of example {b}", prefix_len, **limit)
+
+    def _count(self, x: Tensor, counts: list[int], prefix_lens: list[int]) -> None:
+        """Take the new tokens as read; x (B, n, dim) is what the model answered to them."""
+        last = torch.tensor(counts, device=x.device) - 1
+        some = (last >= 0).nonzero()[:, 0]
+        self.last[some] = x.detach()[some, last[some]].to(self.last.dtype)
+        self.lengths = [held + count for held, count in zip(self.lengths, counts, strict=True)]
+        self.prefix_lens = prefix_lens

@@ -1,0 +1,155 @@
+"""Attention layers without a softmax: the keys and values of a layer are summed up in a state of fixed size.
+
+They take a `Visibility`, never a mask: what the kernels need is where the prefix ends, and where the padding begins.
+With a cache they go on from its state; then the new tokens are all target, unless they are the first.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ._check import shown
+from .attention import Attention, AttentionHeads
+from .kernels import LinearState, feature_maps, linear_attention_step, prefix_linear_attention, reference
+from .kernels._inputs import check_prefix_len
+from .masks import Visibility, padding_mask
+
+__all__ = ["FEATURE_MAPS", "JRTAttention", "LinearAttention", "LinearHeads"]
+
+FEATURE_MAPS = {name: getattr(feature_maps, name) for name in ("elu_plus_one", "taylor_exp", "identity")}
+
+
+class LinearHeads(AttentionHeads):
+    """Linear attention between its projections. The settings of `AttentionHeads`, and
+
+    feature_map   one of FEATURE_MAPS; it maps queries and keys after they are turned by their positions. Taylor's has
+                  its scale inside, the others take head_dim^-0.5 with them.
+    normalize     divide by the sum of the weights, as a softmax does. Not with identity, whose sum may be anything.
+    output_norm   norm what each head has read (RMSNorm over head_dim), as is usual where nothing is divided.
+
+    Sources: Katharopoulos et al. 2020, section 3; Sun et al. 2023 (RetNet), section 2.1, for the norm.
+    """
+
+    def __init__(
+        self,
+        *sizes,
+        feature_map: str = "elu_plus_one",
+        normalize: bool = True,
+        output_norm: bool = False,
+        **more,
+    ):
+        super().__init__(*sizes, **more)
+        if feature_map not in FEATURE_MAPS:
+            raise ValueError(f"feature_map must be one of {', '.join(FEATURE_MAPS)}, got {feature_map!r}")
+        if normalize and feature_map == "identity":
+            raise ValueError("normalize must be False with feature_map = 'identity': the weights may sum to 0 or less")
+        self.feature_map, self.normalize = feature_map, normalize
+        self.scale = 1.0 if feature_map == "taylor_exp" else self.head_dim**-0.5
+        self.output_norm = nn.RMSNorm(self.head_dim) if output_norm else None
+
+    def read(
+        self, q: Tensor, k: Tensor, v: Tensor, mask=None, *, positions: Tensor | None = None, cache=None
+    ) -> Tensor:
+        """Return what each query reads, (B, T, heads * D).
+
+        q, k, v     (B, T, widths), straight from their projections.
+        mask        a Visibility; None is causal.
+        positions   (T,) or (B, T), or (B, T, 2); 0..T - 1 unless given.
+        cache       an object whose `state` is the `LinearState` of all that came before, or None; it is set anew.
+        """
+        seen = as_visibility(mask)
+        q, k, v = self.mapped(q, k, v, seen, positions)
+        return self.joined(self._attend(q, k, v, seen, cache))
+
+    def mapped(self, q: Tensor, k: Tensor, v: Tensor, seen: Visibility, positions) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features and values of all heads, (B, heads, T, ...); the features of padding are 0."""
+        phi = FEATURE_MAPS[self.feature_map]
+        group = self.heads // self.kv_heads
+        q = phi(self._turned(self._split(q), positions))
+        k = phi(self._turned(self._split(k), positions)).repeat_interleave(group, dim=1)
+        v = self._split(v).repeat_interleave(group, dim=1)
+        return q, without_padding(k, seen), v
+
+    def joined(self, read: Tensor) -> Tensor:
+        """Return what the heads have read, (B, heads, T, D), side by side: (B, T, heads * D)."""
+        if self.output_norm is not None:
+            read = self.output_norm(read)
+        return read.transpose(1, 2).flatten(2)
+
+    def read_weights(self, q: Tensor, k: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
+        """Return how much each query looks at each key, (B, H, T, T). Without normalize, rows need not add up to 1."""
+        seen, length = as_visibility(mask), q.shape[1]
+        q, k, _ = self.mapped(q, k, k, seen, positions)
+        one_hot = torch.eye(length, dtype=q.dtype, device=q.device).expand(*q.shape[:2], -1, -1)
+        allowed, choices = seen.mask(length, device=q.device), {"scale": self.scale, "normalize": self.normalize}
+        return reference.linear_attention(
+            q, k, one_hot, allowed, reference.empty_state(q, one_hot), eps=1e-6, **choices
+        )[0]
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Visibility, cache) -> Tensor:
+        choices = {"scale": self.scale, "normalize": self.normalize}
+        if cache is None:
+            return prefix_linear_attention(q, k, v, seen.prefix_len, document_lens=seen.document_lens, **choices)
+        if cache.state is not None and q.shape[2] == 1:
+            out, cache.state = linear_attention_step(q, k, v, cache.state, **choices)
+        else:
+            begun = {"initial_state": cache.state, "return_state": True}
+            out, cache.state = prefix_linear_attention(q, k, v, seen.prefix_len, **begun, **choices)
+        return out
+
+
+class LinearAttention(LinearHeads, Attention):
+    """`LinearHeads` with the four projections of `Attention`."""
+
+
+class JRTAttention(LinearAttention):
+    """JRT-RNN's layer: a causal stream over all tokens, and a second, with keys and values of its own, over the prefix.
+
+    Every query sees the whole second stream, so a prefix token sees later ones of the prefix through it alone. With the
+    same projections in both streams this would weigh the prefix twice: it is not the prefix mask.
+
+    Source: Arora et al. 2024 (Just Read Twice, arXiv 2407.05483), section 4.2, equation 3.
+    """
+
+    def __init__(self, dim: int, *sizes, **more):
+        super().__init__(dim, *sizes, **more)
+        _, key, value = self.widths
+        self.encoder_key = nn.Linear(dim, key, bias=False)
+        self.encoder_value = nn.Linear(dim, value, bias=False)
+
+    def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
+        """Return (B, T, dim); the arguments are those of `LinearHeads.read`, without packed documents."""
+        seen = as_visibility(mask)
+        if seen.document_lens is not None:
+            raise ValueError("document_lens must be None: JRT's second stream has one prefix a row")
+        q, k, v = self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
+        _, k_enc, v_enc = self.mapped(q, self.encoder_key(x), self.encoder_value(x), seen, positions)
+        q, k, v = self.mapped(q, k, v, seen, positions)
+        stream = cache if cache is not None else _Stream()
+        if stream.state is None:  # the prefix comes whole, in the first call
+            prefix_len = check_prefix_len(seen.prefix_len, q)
+            prefix_lens = [prefix_len] * len(x) if isinstance(prefix_len, int) else prefix_len
+            prefix = without_padding(k_enc, Visibility(0, lengths=prefix_lens))
+            prefix, v_enc = (one.to(reference.state_dtype(x.dtype)) for one in (prefix, v_enc))
+            stream.state = LinearState(prefix.mT @ v_enc, prefix.sum(2))
+        return self.output(self.joined(self._attend(q, k, v, Visibility(0), stream)))
+
+
+class _Stream:
+    state: LinearState | None = None
+
+
+def without_padding(features: Tensor, seen: Visibility) -> Tensor:
+    """Return features (B, H, T, D), those of padding 0; before the map that would be of no use, for phi(0) is not 0."""
+    if seen.lengths is None:
+        return features
+    real = padding_mask(seen.lengths, features.shape[2], device=features.device).mT
+    return features * real.to(features.dtype)
+
+
+def as_visibility(mask) -> Visibility:
+    """Return who sees whom as a Visibility; linear attention knows no other masks."""
+    if mask is None:
+        return Visibility(0)
+    if not isinstance(mask, Visibility):
+        raise TypeError(f"mask must be a Visibility or None for linear attention, got {shown(mask)}")
+    return mask
