@@ -130,7 +130,7 @@ def test_it_says_everything():
     ("arguments", "words"),
     [
         ({"facts": 0}, "facts must be from 1 to 32, got 0"),
-        ({"facts": 12.0}, r"facts must be a whole number from 1 to 32, got 12.0 \(float\)"),
+        ({"facts": 12.5}, r"facts must be a whole number from 1 to 32, got 12.5 \(float\)"),
         ({"features": 12}, "features must be one of 2, 4, 8, 16, 32, 64, got 12"),
         ({"features": 128}, "features must be from 2 to 64, got 128"),
         ({"feature_map": "relu"}, r"feature_map must be one of identity, elu\+1, got 'relu'"),

@@ -53,7 +53,9 @@ function render({ model, el }) {
     event.preventDefault();
     live.say(REFUSED, 0);
   } }); // prettier-ignore
-  const normalizeNote = h("span", { id: told, class: "st-note muted" });
+  const note = roomFor(REFUSED); // the longer of the two
+  note.text.id = told;
+  note.box.classList.add("st-note", "muted");
 
   const start = () => {
     if (state().step >= lastStep(state())) go(0);
@@ -94,7 +96,7 @@ function render({ model, el }) {
   const slots = Array.from({ length: MOST_FACTS }, () => h("span", { class: "st-slot" }));
   const strip = h("div", { class: "st-strip", role: "img" }, slots), recall = h("p", { class: "st-title" }); // prettier-ignore
   const said = roomFor("Step 32 of 32: the prefix, 32 facts, arrives at once: one product KᵀV is added to S. A query made in the prefix sees all 32.");
-  const asked = roomFor("Asked for lantern, v̂ is largest at 8 (188.88), but 8 was stored (188.88): wrong.");
+  const asked = roomFor("Asked for thimble, v̂ is largest at 8 (188.88) from other facts alone: thimble is not stored yet.");
   const size = roomFor("S and z hold 64 × 8 + 64 = 576 numbers; 32 facts so far. A cache would hold 32 × (64 + 8) = 2,304.");
   const live = liveRegion();
 
@@ -103,7 +105,7 @@ function render({ model, el }) {
     h("div", { class: "st-settings" }, facts.box, prefix.box, features.box),
     h("div", { class: "st-settings st-choices" },
       h("fieldset", {}, h("legend", {}, "Feature map φ"), h("span", { class: "st-segments" }, maps.map((radio) => h("label", {}, radio, h("span", {}, radio.value === "identity" ? "identity" : "elu + 1"))))),
-      h("div", { class: "st-normalize" }, h("label", {}, normalize, "Normalise"), normalizeNote)),
+      h("div", { class: "st-normalize" }, h("label", {}, normalize, "Normalise"), note.box)),
     h("div", { class: "st-words" }, said.box),
     h("div", { class: "st-panels" },
       h("div", { class: "st-panel st-left" }, h("p", { class: "st-title" }, "Facts: key → value"), list),
@@ -167,7 +169,7 @@ function render({ model, el }) {
     maps.forEach((radio) => (radio.checked = radio.value === s.feature_map));
     normalize.checked = s.normalize;
     normalize.setAttribute("aria-disabled", String(s.feature_map === "identity"));
-    setText(normalizeNote, s.feature_map === "identity" ? REFUSED : NORMALISED);
+    setText(note.text, s.feature_map === "identity" ? REFUSED : NORMALISED);
   };
 
   const drawFacts = (s, all, stored, right, from) => {
