@@ -27,8 +27,9 @@ class ChunkExplorer(ExplorerWidget, source="chunk_explorer"):
     """Show how the products of linear attention can be ordered, drawn on one scale, and what each order costs.
 
     way: "quadratic", all pairs; "reordered", one state and no mask; "chunks", tiles on the diagonal and a state that
-    is handed on. total_len: T, a power of two from 16 to 65536. chunk: C, a power of two from 1 to T. prefix_len: P,
-    a multiple of T / 8 from 0 to T. features: of a key and of a value, 16, 32, 64, 128 or 256.
+    is handed on. total_len: T, a power of two from 16 to 65536. chunk: C, a power of two from 1 to T; None is 64, or T
+    where that is less. prefix_len: P, a multiple of T / 8 from 0 to T. features: of a key and of a value, 16, 32, 64,
+    128 or 256.
 
     All five are traits: read them, set them, observe them; the browser's changes arrive in them. When T changes, the
     prefix stays the same part of it, and a chunk that has become too long is as long as T. A wrong value raises
@@ -41,7 +42,9 @@ class ChunkExplorer(ExplorerWidget, source="chunk_explorer"):
     prefix_len = t.Int(0).tag(sync=True)
     features = t.Int(64).tag(sync=True)
 
-    def __init__(self, way="chunks", *, total_len=1024, chunk=64, prefix_len=0, features=64):
+    def __init__(self, way="chunks", *, total_len=1024, chunk=None, prefix_len=0, features=64):
+        _check("total_len", total_len, total_len)
+        chunk = min(64, total_len) if chunk is None else chunk
         given = {
             "way": way, "total_len": total_len, "chunk": chunk, "prefix_len": prefix_len, "features": features,
         }  # fmt: skip

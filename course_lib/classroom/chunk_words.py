@@ -54,11 +54,10 @@ def _drawn(way: str, T: int, C: int, P: int, D: int) -> str:
         return f"The prefix is everything: one state of {D} × {D}, one reading of it, no mask, and no chunk is left."
     tile, count = tile_side(T, C, P), -(-(T - P) // C)
     prefix = f"A prefix of {P:,} tokens: one state, one reading, no mask. Then " if P else ""
-    tiles = f"{count:,} tiles of {tile:,} × {tile:,} pairs" if count > 1 else f"one tile of {tile:,} × {tile:,} pairs"
-    if (T - P) % tile:
-        tiles += ", the last one smaller"
-    before = f"; what lies before is read from a state of {D} × {D}." if P or count > 1 else "; nothing lies before it."
-    return f"{prefix}{tiles} on the diagonal{before}"
+    tiles = f"{count:,} tiles" if count > 1 else "one tile" if P else "One tile"
+    last = ", the last one smaller" if (T - P) % tile else ""
+    before = f"what lies before is read from a state of {D} × {D}" if P or count > 1 else "nothing lies before it"
+    return f"{prefix}{tiles} on the diagonal, of {tile:,} × {tile:,} pairs{last}; {before}."
 
 
 def _trade(way: str, T: int, C: int, P: int, D: int) -> str:

@@ -53,12 +53,12 @@ function drawReordered({ rect, text, named }, { t, d, sign, top }, width) {
   named("V", "given", x, top, d, t);
   rect("state", x, y, d, d);
   text("S", x + d + 10, y + d / 2, "ck-strong");
-  const second = x + d + 2 * sign, middle = top + t / 2; // prettier-ignore
-  named("Q", "given", second, top, d, t);
+  const second = x + d + 2 * sign, middle = top + Math.max(t, d) / 2; // prettier-ignore
+  named("Q", "given", second, middle - t / 2, d, t);
   text("×", second + d + sign / 2, middle, "ck-sign");
   named("S", "state", second + d + sign, middle - d / 2, d, d);
   text("=", second + 2 * d + 1.5 * sign, middle, "ck-sign");
-  named("out", "out", second + 2 * d + 2 * sign, top, d, t);
+  named("out", "out", second + 2 * d + 2 * sign, middle - t / 2, d, t);
   if (t > 130) text("no T × T square", left + t / 2, top + t / 2, "ck-muted");
 }
 
@@ -123,5 +123,5 @@ function drawStates({ rect, text, nodes }, pieces, { unit, t, d }, x, y, width) 
     const from = x + lefts[n - 1] + sizes[n - 1] + 2, to = x + left - 2; // prettier-ignore
     nodes.push(svg("path", { class: "ck-arrow", d: `M${from},${middle}H${to - 5}` }), svg("path", { class: "ck-head", d: `M${to},${middle}l-6,-3.5v7z` }));
   });
-  text(count > 1 ? "the state, handed from chunk to chunk" : "the state", x, y + d + 11, "ck-below");
+  text(count > 1 ? "the state, handed from chunk to chunk" : "the state", Math.min(x, width - 240), y + d + 11, "ck-below"); // these words are so wide
 }

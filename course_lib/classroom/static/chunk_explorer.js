@@ -71,8 +71,9 @@ function drawnWords({ way, T, C, P, D }) {
   if (P === T) return `The prefix is everything: one state of ${D} × ${D}, one reading of it, no mask, and no chunk is left.`;
   const side = Math.min(C, T - P), count = Math.ceil((T - P) / C); // prettier-ignore
   const prefix = P ? `A prefix of ${whole(P)} tokens: one state, one reading, no mask. Then ` : "";
-  const tiles = `${count > 1 ? `${whole(count)} tiles` : "one tile"} of ${whole(side)} × ${whole(side)} pairs${(T - P) % side ? ", the last one smaller" : ""}`;
-  return `${prefix}${tiles} on the diagonal; ${P || count > 1 ? `what lies before is read from a state of ${D} × ${D}` : "nothing lies before it"}.`;
+  const tiles = count > 1 ? `${whole(count)} tiles` : P ? "one tile" : "One tile", last = (T - P) % side ? ", the last one smaller" : ""; // prettier-ignore
+  const before = P || count > 1 ? `what lies before is read from a state of ${D} × ${D}` : "nothing lies before it";
+  return `${prefix}${tiles} on the diagonal, of ${whole(side)} × ${whole(side)} pairs${last}; ${before}.`;
 }
 
 function tradeWords(state) {
@@ -132,7 +133,7 @@ function render({ model, el }) {
   const chunk = stopSlider("Chunk, C", (C) => change({ C })), prefix = stopSlider("Prefix, P", (P) => change({ P })); // prettier-ignore
 
   const longest = widest();
-  const formula = h("p", { class: "ck-title" }), picture = svg("svg", { class: "ck-paper", role: "img" }); // prettier-ignore
+  const formula = roomFor(Object.values(FORMULAS)), picture = svg("svg", { class: "ck-paper", role: "img" }); // prettier-ignore
   const caption = roomFor(longest.map((one) => chunkSentences(one)[0])), thin = roomFor([thinWords({ thin: true, fine: true })]); // prettier-ignore
   const flops = figure("Operations", [`${whole(4.5e12)}`]), turns = figure("Steps that wait for each other", ["the prefix, then 65,536 chunks"]); // prettier-ignore
   const memory = figure("Numbers in the largest thing held", longest.map((one) => heldMost(one)[1]));
@@ -144,7 +145,7 @@ function render({ model, el }) {
   const root = h("section", { class: "course ck", "aria-label": "The ways to compute linear attention" },
     h("div", { class: "ck-controls" }, ways, length.box, features.box, chunk.box, prefix.box),
     h("div", { class: "ck-desk" },
-      h("div", { class: "ck-sheet" }, formula, picture, caption.box, thin.box),
+      h("div", { class: "ck-sheet" }, h("div", { class: "ck-formula" }, formula.box), picture, caption.box, thin.box),
       h("div", { class: "ck-side" }, flops.box, turns.box, memory.box,
         h("ul", { class: "ck-legend" }, sample("pairs", "pairs, computed"), sample("hidden", "computed, but hidden by the mask"), sample("read", "read from the state: no pairs"), sample("prefix", "prefix: one state, one reading, no mask"), sample("state", "state, D × D")))),
     h("p", { class: "ck-title" }, "Operations, on one linear scale"),
@@ -167,7 +168,7 @@ function render({ model, el }) {
     prefix.show(Array.from({ length: EIGHTHS + 1 }, (_, n) => (n * T) / EIGHTHS), P, off ? "only in chunks" : whole(P), `${plural(P, "token")}, ${(EIGHTHS * P) / T} eighths`, off);
 
     const said = chunkSentences(now);
-    formula.textContent = FORMULAS[way];
+    formula.text.textContent = FORMULAS[way];
     thin.text.textContent = thinWords(drawPaper(picture, now, width, height, patterns));
     picture.setAttribute("aria-label", said[0]);
     caption.text.textContent = said[0];
