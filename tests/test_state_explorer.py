@@ -123,6 +123,9 @@ def test_it_says_everything():
     assert "S and z hold 64 × 8 + 64 = 576 numbers; 6 facts so far. A cache would hold 6 × (64 + 8) = 432." in said
     explorer.selected = 20
     assert "from other facts alone: ribbon is not stored yet." in repr(explorer)
+    explorer = StateExplorer(features=2, step=1)
+    explorer.selected = next(fact for fact in range(1, 12) if explorer.read(fact).min() < 0)
+    assert f"v̂ is nowhere above 0: {NOUNS[explorer.selected]} is not stored yet." in repr(explorer)
     assert [number(x) for x in (-0.004, -1.5, 2)] == ["0.00", "−1.50", "2.00"]
 
 

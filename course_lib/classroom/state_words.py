@@ -54,6 +54,8 @@ def _query(explorer) -> str:
         return f"Asked for {asked}, v̂ is 0: nothing is stored yet."
     read = explorer.read(explorer.selected).tolist()
     best = read.index(max(read))
+    if explorer.selected >= explorer.stored and read[best] <= 0:
+        return f"Asked for {asked}, v̂ is nowhere above 0: {asked} is not stored yet."
     said = f"Asked for {asked}, v̂ is largest at {DIGITS[best]} ({number(read[best])})"
     if explorer.selected >= explorer.stored:
         return f"{said} from other facts alone: {asked} is not stored yet."

@@ -215,7 +215,7 @@ function render({ model, el }) {
       fill.style.cssText = `left: ${at(Math.min(0, read[n]))}%; width: ${(100 * Math.abs(read[n])) / wide}%`;
       setText(digit, all.digits[n]);
       setText(amount, number(read[n]));
-      setText(mark, verdict ? (n === true_ ? "✓ right" : "✗ wrong") : n === true_ ? (known ? "stored" : "to come") : n === best ? "largest" : "");
+      setText(mark, verdict ? (n === true_ ? "✓ right" : "✗ wrong") : n === true_ ? (known ? "stored" : "to come") : n === best && read[n] > 0 ? "largest" : "");
     });
   };
 

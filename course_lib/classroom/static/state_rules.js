@@ -84,6 +84,7 @@ function sentences(world, s, past = history(world, s)) {
   const read = past.reads[stored][selected], best = argmax(read), true_ = values[selected]; // prettier-ignore
   let query = `Asked for ${nouns[selected]}, v̂ is largest at ${digits[best]} (${number(read[best])})`;
   if (!stored) query = `Asked for ${nouns[selected]}, v̂ is 0: nothing is stored yet.`;
+  else if (selected >= stored && read[best] <= 0) query = `Asked for ${nouns[selected]}, v̂ is nowhere above 0: ${nouns[selected]} is not stored yet.`;
   else if (selected >= stored) query += ` from other facts alone: ${nouns[selected]} is not stored yet.`;
   else query += best === true_ ? ", the value that was stored: right." : `, but ${digits[true_]} was stored (${number(read[true_])}): wrong.`;
 
