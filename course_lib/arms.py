@@ -63,14 +63,14 @@ def as_arm(example: Example, arm: str) -> Example:
 
 
 def storyteller_run(
-    seed: int, arm: str, *, block: str = "serial", layers: int | None = None, steps: int | None = None
+    seed: int, arm: str, *, block: str = "serial", learning_rate: float | None = None, steps: int | None = None
 ) -> Run:
     """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
 
     seed: of the initial weights and of the batches, which are the same for every arm. block: of the model, serial or
-    parallel; layers: of the model, those of STORYTELLER unless given. Evaluated are the "target loss"
-    on held-out stories, in nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the
-    stories that the model writes, greedily, from held-out outlines.
+    parallel. learning_rate: that of STORYTELLER unless given. Evaluated are the "target loss" on held-out stories, in
+    nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the stories that the model
+    writes, greedily, from held-out outlines.
     """
     vocabulary = story_vocabulary()
 
@@ -81,7 +81,7 @@ def storyteller_run(
     held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
     return new_run(
         seed,
-        STORYTELLER | {"block": block} | ({} if layers is None else {"layers": layers}),
+        STORYTELLER | {"block": block} | ({} if learning_rate is None else {"learning_rate": learning_rate}),
         len(vocabulary),
         lambda step: as_arm(batch("train", STORYTELLER["batch_size"], seed, step), arm),
         steps=steps,

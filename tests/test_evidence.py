@@ -64,14 +64,29 @@ def test_one_that_beats_only_one_of_the_others_is_said_so():
 
 
 def test_the_arms_picture_has_a_dot_for_each_seed_and_says_what_was_read():
-    figure = evidence.arms_picture(record())
-    for axis, of_arms in zip(figure.axes, LOSSES.values(), strict=True):
+    results = record()
+    axes = evidence.arms_picture(results).axes
+    for axis, of_arms in zip(axes, LOSSES.values(), strict=True):
         dots = [line.get_xdata().tolist() for line in axis.lines if line.get_marker() == "o"]
         assert dots == list(of_arms.values())
         bars = [line.get_xdata()[0] for line in axis.lines if line.get_marker() != "o"]
         assert bars == pytest.approx([mean(losses) for losses in of_arms.values()])
-        for label, arm in zip(axis.get_yticklabels(), of_arms, strict=True):
-            assert label.get_text() == f"{arm}\n1.50 M tokens read, 40 k carried loss"
+        assert axis.get_title().endswith("\n1.50 M tokens read, 40 k carried loss")  # alike for all: said once
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == list(ARMS)
+    for run in results["arms"]:
+        run["tokens_taught"] += 20_000 * (run["arm"] == EVERYWHERE)
+    for axis in evidence.arms_picture(results).axes:
+        for label, arm in zip(axis.get_yticklabels(), ARMS, strict=True):
+            taught = "60 k" if arm == EVERYWHERE else "40 k"
+            assert label.get_text() == f"{arm}\n1.50 M tokens read, {taught} carried loss"
+
+
+def test_two_arms_are_called_by_their_names():
+    results = record()
+    results["arms"] = [run for run in results["arms"] if run["arm"] != CAUSAL]
+    words = evidence.arms_in_words(results)
+    assert f"every seed of «{EVERYWHERE}» is better than every seed of «{PREFIX}»" in words
+    assert "but its seeds overlap with those of the other:" in words
 
 
 def test_the_sweep_is_drawn_and_said():

@@ -92,6 +92,26 @@ def test_glm_docs_was_recorded_with_these_sizes_and_repeats():
     assert losses == pytest.approx(record["runs"][0]["first_losses"], abs=TOLERANCE)
 
 
+def test_palm_was_recorded_with_these_sizes_and_every_block():
+    record = RECORDS["palm"]
+    assert record["config"] == {"stories": arms.STORYTELLER, "docs": arms.TEXT}
+    runs = sorted((run["data"], run["arm"], run["seed"]) for run in record["arms"])
+    blocks, seeds = ("serial", "parallel"), range(record["seeds"])
+    assert runs == sorted((data, block, seed) for data in evidence.DATA for block in blocks for seed in seeds)
+    for data in evidence.DATA:
+        for seed in seeds:
+            read = [run["tokens_taught"] for run in record["arms"] if (run["data"], run["seed"]) == (data, seed)]
+            assert len(set(read)) == 1
+
+
+@pytest.mark.parametrize("data", ["stories, half rate", "docs"])
+def test_palm_repeats(data):
+    recorded = next(run for run in RECORDS["palm"]["arms"] if (run["data"], run["arm"]) == (data, "parallel"))
+    run = experiments.palm_run(data, recorded["seed"], "parallel")
+    run.evaluate = None
+    assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
 def test_the_glm_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 1}
     monkeypatch.setattr(blank_arms, "BLANKS", blank_arms.BLANKS | tiny)

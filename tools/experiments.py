@@ -116,7 +116,7 @@ def glm_docs(seeds: int) -> dict:
 
 
 def palm(seeds: int) -> dict:
-    """Lesson 05: the serial block against the parallel one, all else the same; on stories in a deeper model too."""
+    """Lesson 05: the serial block against the parallel one, on stories at half the learning rate, too."""
     runs = []
     for seed in range(seeds):
         for block in BLOCKS:
@@ -132,7 +132,8 @@ def palm(seeds: int) -> dict:
 def palm_run(data: str, seed: int, block: str):
     if data == "docs":
         return arms.text_run(seed, arms.ARMS[2], block=block)
-    return arms.storyteller_run(seed, arms.ARMS[2], block=block, layers=4 if data == "stories, 4 layers" else None)
+    rate = None if data == "stories" else arms.STORYTELLER["learning_rate"] / 2
+    return arms.storyteller_run(seed, arms.ARMS[2], block=block, learning_rate=rate)
 
 
 EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm, "glm_docs": glm_docs, "palm": palm}

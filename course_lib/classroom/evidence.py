@@ -17,7 +17,7 @@ from .palette import LIGHT
 RESULTS = Path(__file__).parent / "results"
 DATA = {
     "stories": "the storyteller's stories",
-    "stories, 4 layers": "the storyteller's stories, with four layers",
+    "stories, half rate": "the storyteller's stories, at half the learning rate",
     "docs": "the Python documentation",
 }
 NO_WINNER = "no clear winner"
@@ -70,23 +70,28 @@ def axes_of(width: float, height: float, columns: int = 1, *, grid: str = "x"):
 
 def arms_picture(results: dict) -> Figure:
     """Draw the held-out loss of every arm and seed, with what each arm read and what it was scored on."""
-    arms, data_titles = arms_of(results), data_of(results)
+    arms, titles = arms_of(results), data_of(results)
     colours = dict(zip(reversed(arms), (LIGHT["prefix"], LIGHT["target"], LIGHT["muted"]), strict=False))
-    figure, axes = axes_of(5.5 * len(data_titles), 1 + 0.8 * len(arms), len(data_titles))
-    for axis, (data, title) in zip(axes, data_titles.items(), strict=True):
+    told = {data: {arm: _tokens(results, data, arm) for arm in arms} for data in titles}
+    alike = all(len(set(of_data.values())) == 1 for of_data in told.values())  # then the title says it, once for all
+    figure, axes = axes_of(3.8 * len(titles) if alike else 5.5 * len(titles), 1 + 0.8 * len(arms), len(titles))
+    for axis, (data, title) in zip(axes, titles.items(), strict=True):
         for row, arm in enumerate(arms):
             losses = of_arm(results, data, arm, "loss")
             axis.plot(losses, [row] * len(losses), "o", color=colours[arm], ms=8, alpha=0.7, mec=LIGHT["paper"])
             axis.plot([mean(losses)] * 2, [row - 0.28, row + 0.28], color=colours[arm], lw=2.5)
-        labels = []
-        for arm in arms:
-            read, taught = (mean(of_arm(results, data, arm, f"tokens_{what}")) for what in ("read", "taught"))
-            labels.append(f"{arm}\n{_count(read)} tokens read, {_count(taught)} carried loss")
-        axis.set_yticks(range(len(arms)), labels, fontsize=9)
+        labels = [arm if alike else f"{arm}\n{told[data][arm]}" for arm in arms]
+        axis.set_yticks(range(len(arms)), labels if not alike or axis is axes[0] else [""] * len(arms), fontsize=9)
         axis.set(ylim=(len(arms) - 0.5, -0.5), xlabel="loss on held-out targets, nats a token")
-        axis.set_title(title, fontsize=11, color=LIGHT["ink"])
+        title = f"{title}\n{told[data][arms[0]]}" if alike else title
+        axis.set_title(title, fontsize=10 if alike else 11, color=LIGHT["ink"])
     figure.supxlabel("a dot is a seed, a bar their mean; less is better", fontsize=9, color=LIGHT["muted"])
     return figure
+
+
+def _tokens(results: dict, data: str, arm: str) -> str:
+    read, taught = (mean(of_arm(results, data, arm, f"tokens_{what}")) for what in ("read", "taught"))
+    return f"{_count(read)} tokens read, {_count(taught)} carried loss"
 
 
 def _count(number: float) -> str:
@@ -118,11 +123,13 @@ def _data_in_words(results: dict, data: str) -> str:
         listed.append(f"{arm} {mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f})")
     best, beaten = _best(results, data)
     if len(beaten) == len(listed) - 1:
-        verdict = f"every seed of «{best}» is better than every seed of the others"
+        others = "the others" if len(beaten) > 1 else f"«{beaten[0]}»"
+        verdict = f"every seed of «{best}» is better than every seed of {others}"
     elif beaten:
         verdict = f"every seed of «{best}» beats every seed of «{'» and «'.join(beaten)}», but not of the other"
     else:
-        verdict = f"«{best}» has the lowest mean, but its seeds overlap with those of the others"
+        others = "the others" if len(listed) > 2 else "the other"
+        verdict = f"«{best}» has the lowest mean, but its seeds overlap with those of {others}"
     return f"On {DATA[data]}, {verdict}: {', '.join(listed)}."
 
 
