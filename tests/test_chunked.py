@@ -162,11 +162,11 @@ def test_any_strides_in_and_in_the_gradient():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("prefix", [0, 300, 700, [0, 300]])
+@pytest.mark.parametrize("prefix", [0, 260, 400, [0, 300]])
 def test_smaller_types_err_by_their_last_bits(dtype, prefix, threads):
     torch.set_num_threads(threads)
-    rough = inputs(2, 3, 700, dim=16, value_dim=8, dtype=dtype)
-    mask = Visibility(prefix).mask(700)
+    rough = inputs(2, 3, 400, dim=16, value_dim=8, dtype=dtype)
+    mask = Visibility(prefix).mask(400)
     for normalize in (False, True):
         exact = with_gradients(
             lambda *x, n=normalize: by_definition(*x, mask, 1.0, n, 1e-6), [x.double() for x in rough]
@@ -177,10 +177,9 @@ def test_smaller_types_err_by_their_last_bits(dtype, prefix, threads):
             assert a.dtype == (dtype if narrow else torch.float32)
             # Sums are float32 throughout. What is returned in 16 bits is rounded once; the gradients of a normalised
             # result read it as it was returned.
-            bits = torch.finfo(dtype if narrow or (normalize and i > 2) else torch.float32).eps
-            assert (a.double() - b).abs().max() <= (
-                8 if dtype == torch.float32 or not narrow else 1
-            ) * bits * b.abs().max()
+            rounded = dtype != torch.float32 and (narrow or (normalize and i > 2))
+            allowed = torch.finfo(dtype).eps if rounded else 32 * torch.finfo(torch.float32).eps
+            assert (a.double() - b).abs().max() <= allowed * b.abs().max(), (i, normalize)
 
 
 @pytest.mark.parametrize("prefix", [0, 30_000, 65_536])

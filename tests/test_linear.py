@@ -1,6 +1,8 @@
 """Prefix linear attention, each backend against the definition in plain loops."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -301,9 +303,19 @@ def test_compiled_code_calls_it_as_it_is():
     def twice(q, k, v):
         return 2 * prefix_linear_attention(q + 1, k, v, 9)
 
+    torch._dynamo.utils.counters.clear()
     out = torch.compile(twice, backend="eager")(q, k, v)
     assert torch.equal(out, twice(q, k, v))
+    assert torch._dynamo.utils.counters["graph_break"]  # the call itself is in no graph
     assert all(map(torch.equal, *(torch.autograd.grad(x.sum(), (q, k, v)) for x in (out, twice(q, k, v)))))
+
+
+def test_a_call_does_not_load_the_compiler():
+    code = (
+        "import sys, torch; from course_lib.kernels import prefix_linear_attention as f; x = torch.ones(1, 1, 4, 2); "
+    )
+    code += "f(x, x, x.requires_grad_(), 2).sum().backward(); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 Q = torch.zeros(2, 3, 5, 4)

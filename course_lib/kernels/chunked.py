@@ -98,9 +98,10 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
             _paste(factor, a, b, chunks, own)
             _paste(out, a, b, chunks, rows[..., :-1], own)
 
-    for a, b in _tiles(prefix, q):
+    plain = column is None and q.dtype == state.dtype
+    for a, b in _tiles(prefix, q, plain):
         state.baddbmm_(_cut(k, a, b, 1, state.dtype).mT, _cut(v, a, b, 1, state.dtype, column))
-    for a, b in _tiles(prefix, q):
+    for a, b in _tiles(prefix, q, plain):
         rows = _cut(q, a, b, 1, state.dtype)
         if column is None:
             _multiply(out, a, b, rows, state if scale == 1 else scale * state)
@@ -126,13 +127,14 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
 def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
     """Fill dq, dk and dv of one segment; `after` is the gradient of its last state, that of its first is returned."""
     (q, k, v, dout, out, factor), (dq, dk, dv) = inputs, results
-    column = None if factor is None else 1.0
+    column, weight = (None, scale) if factor is None else (1.0, 1.0)
     total, first, dtype, after = q.shape[1], after.shape, after.dtype, after.flatten(0, 1)
+    plain = column is None and q.dtype == dtype
 
     def upstream(a, b, chunks):
+        """Return what reaches q S, but for the factor `weight`."""
         if column is None:
-            g = _cut(dout, a, b, chunks, dtype)
-            return g if scale == 1 else scale * g
+            return _cut(dout, a, b, chunks, dtype)
         g = _cut(dout, a, b, chunks, dtype, 0.0)
         g *= _cut(factor, a, b, chunks, dtype)
         torch.sum(g[..., :-1] * _cut(out, a, b, chunks, dtype), -1, out=g[..., -1])
@@ -148,6 +150,7 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
         for a, b, chunks, before in reversed(blocks):
             rows, keys = (_cut(x, a, b, chunks, dtype) for x in (q, k))
             values, g = _cut(v, a, b, chunks, dtype, column), upstream(a, b, chunks)
+            g = g if weight == 1 else weight * g
             later, after = _running(after, rows, g, chunks, reverse=True)
             tile = torch.bmm(g, values.mT).tril_()
             _paste(dq, a, b, chunks, torch.bmm(tile, keys).baddbmm_(g, before.mT))
@@ -155,11 +158,11 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
             tile = torch.bmm(rows, keys.mT).tril_()
             dim = v.shape[-1]  # without the column of ones, which is no one's
             _paste(dv, a, b, chunks, torch.bmm(tile.mT, g[..., :dim]).baddbmm_(keys, later[..., :dim]))
-    for a, b in _tiles(prefix, q):
+    for a, b in _tiles(prefix, q, plain):
         g = upstream(a, b, 1)
-        after = after.baddbmm(_cut(q, a, b, 1, dtype).mT, g)
-        _multiply(dq, a, b, g, states[0].mT)
-    for a, b in _tiles(prefix, q):
+        after = after.baddbmm(_cut(q, a, b, 1, dtype).mT, g, alpha=weight)
+        _multiply(dq, a, b, g, weight * states[0].mT)
+    for a, b in _tiles(prefix, q, plain):
         _multiply(dk, a, b, _cut(v, a, b, 1, dtype, column), after.mT)
         _multiply(dv, a, b, _cut(k, a, b, 1, dtype), after[..., : v.shape[-1]])
     return after.view(first)
@@ -205,11 +208,14 @@ def _paste(x: Tensor, a: int, b: int, chunks: int, tile: Tensor, factor: Tensor 
 
 def _multiply(x: Tensor, a: int, b: int, left: Tensor, right: Tensor) -> None:
     """Write left right into tokens a..b of x (N, T, D)."""
-    if x.dtype == left.dtype and b - a >= 256:  # one by one, for a batched product cannot go into part of a tensor
-        for target, one, other in zip(x[:, a:b], left, right, strict=True):
+    x = x[:, a:b]
+    if x.dtype == left.dtype and x.is_contiguous():
+        torch.bmm(left, right, out=x)
+    elif x.dtype == left.dtype and b - a >= 256:  # one by one: a batched product cannot go into part of a tensor
+        for target, one, other in zip(x, left, right, strict=True):
             torch.mm(one, other, out=target)
     else:
-        _paste(x, a, b, 1, torch.bmm(left, right))
+        x.copy_(torch.bmm(left, right))
 
 
 def _view(x: Tensor, a: int, b: int, chunks: int) -> Tensor:
@@ -218,9 +224,9 @@ def _view(x: Tensor, a: int, b: int, chunks: int) -> Tensor:
     return x if chunks == 1 else x.unflatten(1, (chunks, -1)).transpose(0, 1)
 
 
-def _tiles(prefix: int, q: Tensor) -> list[tuple[int, int]]:
-    """Cut the prefix, (a, b): tiles of all heads that the cache holds, with enough to do in one product."""
-    size = max(64, 16384 // q.shape[0])
+def _tiles(prefix: int, q: Tensor, plain: bool) -> list[tuple[int, int]]:
+    """Cut the prefix, (a, b): not at all if the tensors are multiplied as they are, else so that copies are small."""
+    size = max(1, prefix) if plain else max(64, 8192 // q.shape[0])
     return [(a, min(a + size, prefix)) for a in range(0, prefix, size)]
 
 

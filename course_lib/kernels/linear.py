@@ -1,5 +1,7 @@
 """Linear attention under a prefix mask: the public face."""
 
+import functools
+
 import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
@@ -25,7 +27,21 @@ __all__ = ["LinearState", "linear_attention_step", "prefix_linear_attention"]
 BACKENDS = ("auto", "reference", "recurrent", "chunked")
 
 
-@_disable_dynamo  # torch.compile must not unroll the chunks; torch.compiler.disable would load the compiler on import
+def _out_of_graphs(function):
+    """Keep torch.compile out of a function, whose loop over chunks it would unroll.
+
+    `torch.compiler.disable` does the same, but loads the compiler on import, and `_disable_dynamo` at the first call.
+    """
+    uncompiled = _disable_dynamo(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        return (uncompiled if torch.compiler.is_compiling() else function)(*args, **kwargs)
+
+    return call
+
+
+@_out_of_graphs
 def prefix_linear_attention(
     q: Tensor,
     k: Tensor,
