@@ -49,8 +49,9 @@ notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 experiments: setup ## train what the lessons compare, over several seeds, and record it
 	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)
 
-bench: setup-browser ## measure how fast the explorer answers, and what a training step spends its time on
+bench: setup-browser ## measure the explorer's answers, a training step, and the backends of attention
 	$(VENV_PYTHON) tools/bench_explorer.py
+	$(VENV_PYTHON) tools/bench_softmax.py
 	$(VENV_PYTHON) tools/profile_step.py
 
 lint: setup ## look for mistakes and for unformatted code

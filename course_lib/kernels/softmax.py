@@ -1,13 +1,14 @@
-"""Softmax attention under a prefix mask: the public face, and the backend that torch brings."""
+"""Softmax attention under a prefix mask: the public face, the choice of a backend, and the one that torch brings."""
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..masks import prefix_mask
-from . import reference
+from . import flex, reference, split
 from ._inputs import check_backend, check_prefix_len, check_qkv, check_scale
 
-BACKENDS = ("auto", "reference", "sdpa")
+BACKENDS = ("auto", "reference", "sdpa", "split", "flex")
+SPLIT_FROM = 1024  # tokens; tools/bench_softmax.py measures it again
 
 
 def prefix_softmax_attention(
@@ -23,24 +24,51 @@ def prefix_softmax_attention(
     backend     "reference"  the definition in plain torch; memory T^2 in the inputs' type; differentiable twice.
                 "sdpa"       torch's `scaled_dot_product_attention`, with a bool mask of T^2 bytes (B T^2 for lengths
                              that differ), or without one when all is causal or bidirectional.
-                "auto"       the fastest that fits; now "sdpa".
+                "split"      no mask: all queries read the prefix, target queries read the target causally, and both
+                             answers are merged; memory T. On the CPU only; examples are grouped by prefix length;
+                             differentiable once, and the same bits at every call.
+                "flex"       FlexAttention over a `prefix_block_mask`, compiled at the first call with a shape, which
+                             takes seconds and a C++ compiler (RuntimeError without one). On the CPU it takes no
+                             float64 and has no gradient.
+                "auto"       "split" on the CPU from T = 1024 on, else "sdpa"; "sdpa" too when no mask is needed.
 
-    Gradients reach q, k and v. Wrong shapes, dtypes, devices and lengths raise ValueError or TypeError.
+    The rule of "auto" was measured on two x86-64 cores with AVX-512 (`tools/bench_softmax.py --crossover`): up to
+    T = 256 the mask is cheaper than a second call; at 512 the prefix length decides, "split" taking 0.8 to 1.15 of the
+    time of "sdpa"; from 1024 on it was the faster for every prefix length, forward and backward, in float32 and
+    bfloat16, and the more so the longer. "flex" was slower than both, and "reference" is slower than anything.
+
+    Gradients reach q, k and v. Wrong shapes, dtypes, devices and lengths raise ValueError or TypeError, as does a
+    backend that cannot serve these inputs.
 
     Source: Raffel et al. 2020 (T5), section 3.2.1, for the mask; Vaswani et al. 2017, section 3.2.1, for the attention.
     """
     check_qkv(q, k, v)
     prefix_len = check_prefix_len(prefix_len, q)
     scale = q.shape[-1] ** -0.5 if scale is None else check_scale(scale)
-    if check_backend(backend, BACKENDS) == "reference":
+    if check_backend(backend, BACKENDS) == "auto":
+        backend = _fastest(q, prefix_len)
+    if backend == "split" and (reason := split.why_not(q)):
+        raise ValueError(f'backend "split" cannot be used here: {reason}; use backend="sdpa"')
+    if backend == "reference":
         return reference.softmax_attention(q, k, v, prefix_mask(prefix_len, q.shape[2], device=q.device), scale=scale)
-    return _sdpa(q, k, v, prefix_len, scale)
+    if q.numel() == 0:
+        return q @ k.mT @ v  # nothing to attend to: no kernel is asked, and the result still depends on q, k and v
+    if scale <= 0:  # torch's causal kernels scale what they have hidden: -inf times 0 or -1 hides nothing
+        q, scale = (-q, -scale) if scale < 0 else (0 * q, 1.0)
+    if backend == "sdpa":
+        return _sdpa(q, k, v, prefix_len, scale)
+    prefix_lens = [prefix_len] * len(q) if isinstance(prefix_len, int) else prefix_len
+    return (split.split_attention if backend == "split" else flex.flex_attention)(q, k, v, prefix_lens, scale)
+
+
+def _fastest(q: Tensor, prefix_len: int | list[int]) -> str:
+    total_len = q.shape[2]
+    without_mask = prefix_len in (0, 1, total_len)
+    return "sdpa" if without_mask or total_len < SPLIT_FROM or split.why_not(q) else "split"
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, prefix_len: int | list[int], scale: float) -> Tensor:
     total_len = q.shape[2]
-    if q.numel() == 0:
-        return q @ k.mT @ v  # nothing to attend to: no kernel is asked, and the result still depends on q, k and v
     if prefix_len == total_len:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
     if prefix_len in (0, 1):
