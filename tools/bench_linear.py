@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from course_lib.kernels import prefix_linear_attention
+from course_lib.kernels.chunked import SPAN
 from course_lib.race import Race, race
 from course_lib.training_record import machine, today
 
@@ -156,9 +157,14 @@ def measure(threads: int, lengths: list[int], repeats: int) -> dict:
         "tables": {},
         "races": {},
     }
-    limit = 16 + 8 * HEADS * MEMORY_LENGTH / 2**20
+    limit = 16 + 8 * HEADS * MEMORY_LENGTH / 2**20  # and what is kept for the backward: one state a span of the tail
+    state = 4 * HEADS * DIM * (DIM + 1) / 2**20
     found["tables"][f"MiB beyond the results, L = {MEMORY_LENGTH}, normalised"] = [
-        (f"{'with backward' if backward else 'forward'}, P = {prefix}", peak_beyond_results(prefix, backward), limit)
+        (
+            f"{'with backward' if backward else 'forward'}, P = {prefix}",
+            peak_beyond_results(prefix, backward),
+            limit + backward * state * (MEMORY_LENGTH - prefix) / SPAN,
+        )
         for backward in (False, True)
         for prefix in (0, MEMORY_LENGTH // 2, MEMORY_LENGTH)
     ]

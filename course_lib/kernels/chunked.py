@@ -152,7 +152,8 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
         for a, b, chunks in _blocks(start, min(start + SPAN, total), q):
             before, state = _running(state, _cut(k, a, b, chunks, dtype), _cut(v, a, b, chunks, dtype, column), chunks)
             blocks.append((a, b, chunks, before))
-        for a, b, chunks, before in reversed(blocks):
+        while blocks:
+            a, b, chunks, before = blocks.pop()  # and its states with it
             rows, keys = (_cut(x, a, b, chunks, dtype) for x in (q, k))
             values, g = _cut(v, a, b, chunks, dtype, column), upstream(a, b, chunks)
             g = g if weight == 1 else weight * g
