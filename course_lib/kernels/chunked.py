@@ -51,9 +51,11 @@ class _Chunked(torch.autograd.Function):
         factor = make((*q.shape[:3], 1), dtype=state.dtype, device=q.device) if normalize else None
         for part in plan:
             inputs, results = [part.of(x) for x in (q, k, v)], [part.of(x) for x in (out, factor)]
-            last[part.examples], states = _attend(inputs, results, part.prefix, state[part.examples], scale, eps)
+            last[part.examples], states = _attend(
+                inputs, results, part.prefix, state[part.examples], scale, eps, any(ctx.needs_input_grad)
+            )
             part.put((out, factor), results)
-            kept.append(states if any(ctx.needs_input_grad) else None)
+            kept.append(states)
         ctx.save_for_backward(q, k, v, out if normalize else None, factor, *kept)
         ctx.plan, ctx.make, ctx.scale = plan, make, scale
         return out, last
@@ -84,8 +86,8 @@ class _Gradient(torch.autograd.Function):
         raise RuntimeError("backend 'chunked' cannot be differentiated twice: call it with backend='reference'")
 
 
-def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]:
-    """Fill out, and with normalize the factor of its rows, of one segment; return its last state and those to keep."""
+def _attend(inputs, results, prefix, state, scale, eps, keep) -> tuple[Tensor, Tensor]:
+    """Fill out, and with normalize the factor of its rows, of one segment; return its last state, and those to keep."""
     (q, k, v), (out, factor) = inputs, results
     column = None if factor is None else 1.0
     total, first, state = q.shape[1], state.shape, state.flatten(0, 1).clone()  # it is added to in place
@@ -107,10 +109,13 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
             _multiply(out, a, b, rows, state if scale == 1 else scale * state)
         else:
             write(a, b, 1, torch.bmm(rows, state))
-    kept = [state.clone()]
-    for start in range(prefix, total, SPAN):
-        if start > prefix:
-            kept.append(state.clone())
+    starts = range(
+        prefix, max(total, prefix + 1), SPAN
+    )  # without a tail still one, for the prefix needs its state, too
+    kept = torch.empty((len(starts) if keep else 0, *state.shape), dtype=state.dtype, device=state.device)
+    for i, start in enumerate(starts):
+        if keep:
+            kept[i] = state
         for a, b, chunks in _blocks(start, min(start + SPAN, total), q):
             rows, keys = (_cut(x, a, b, chunks, state.dtype) for x in (q, k))
             values = _cut(v, a, b, chunks, state.dtype, column)
@@ -121,7 +126,7 @@ def _attend(inputs, results, prefix, state, scale, eps) -> tuple[Tensor, Tensor]
             write(a, b, chunks, torch.bmm(tile, values).baddbmm_(rows, before))
             if chunks == 1:  # in place, once it has been read: `_running` would copy it for every chunk
                 state.baddbmm_(keys.mT, values)
-    return state.view(first), torch.stack(kept)
+    return state.view(first), kept
 
 
 def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
@@ -147,7 +152,8 @@ def _differentiate(inputs, results, prefix, states, after, scale) -> Tensor:
         for a, b, chunks in _blocks(start, min(start + SPAN, total), q):
             before, state = _running(state, _cut(k, a, b, chunks, dtype), _cut(v, a, b, chunks, dtype, column), chunks)
             blocks.append((a, b, chunks, before))
-        for a, b, chunks, before in reversed(blocks):
+        while blocks:
+            a, b, chunks, before = blocks.pop()  # and its states with it
             rows, keys = (_cut(x, a, b, chunks, dtype) for x in (q, k))
             values, g = _cut(v, a, b, chunks, dtype, column), upstream(a, b, chunks)
             g = g if weight == 1 else weight * g
