@@ -126,7 +126,7 @@ def test_where_it_comes_from_is_said():
 
 
 def test_an_unknown_record_is_refused():
-    with pytest.raises(ValueError, match="name must be one of glm, glm_docs, prefix_lm, got 'nothing'"):
+    with pytest.raises(ValueError, match="name must be one of glm, glm_docs, palm, prefix_lm, got 'nothing'"):
         evidence.load("nothing")
 
 
@@ -200,3 +200,11 @@ def test_lesson_03_says_what_the_record_says():
     for arm in (0, 1):  # the other two, with losses as low as those of the prefix LMs
         whole = [loss for loss, share in zip(losses[arm], kept[arm], strict=True) if share == 1]
         assert max(whole) <= max(losses[2])
+
+
+def test_lesson_05_says_what_its_record_says():
+    """At lesson 03's rate every serial model is better; at half of it, and on the documentation, no one is."""
+    results = evidence.load("palm")
+    assert evidence.winner(results, "stories") == "serial"
+    assert evidence.winner(results, "stories, half rate") == evidence.NO_WINNER
+    assert evidence.winner(results, "docs") == evidence.NO_WINNER

@@ -1,0 +1,109 @@
+"""Recall with a small memory: a list of facts, key -> value, and questions about some of them.
+
+A fact is one token, whose vector begins as its key's plus its value's, so that nothing has to be found out but which
+fact is asked for. The prefix holds facts and questions; the target is the questions again, each to be answered with its
+value.
+
+    question last     fact fact fact ... question question | question question
+    question first    question question fact fact fact ... | question question
+    read twice        facts, questions, facts, questions   | question question
+
+A causal model that reads the questions first can keep what will be asked. If they come last it must keep everything,
+and a state of fixed size cannot; unless it may look ahead, or read twice.
+
+Source: Arora et al. 2024 (Just Read Twice, arXiv 2407.05483), section 3, for the orders and what they do.
+"""
+
+import torch
+
+from ._check import whole_number
+from .arms import new_run
+from .layers import one_of
+from .objectives import Example
+from .training import Run
+
+__all__ = ["ARMS", "ORDERS", "RECALL", "recall_batch", "recall_run", "vocab_size"]
+
+FACTS, KEYS, VALUES, QUESTIONS = 32, 48, 16, 2
+ORDERS = ("question last", "question first", "read twice")
+# name -> attention, whether the prefix is read both ways, order
+ARMS = {
+    "causal, question last": ("linear", False, "question last"),
+    "causal, question first": ("linear", False, "question first"),
+    "causal, read twice": ("linear", False, "read twice"),
+    "prefix, question last": ("linear", True, "question last"),
+    "softmax, causal, question last": ("softmax", False, "question last"),
+}
+RECALL = {
+    "dim": 64, "layers": 2, "heads": 4, "head_dim": 4, "hidden": 256, "positions": "learned", "norm": "layernorm",
+    "mlp": "gelu", "max_len": 128, "tied": False, "batch_size": 64, "steps": 800, "learning_rate": 5e-3,
+}  # fmt: skip
+HELD_OUT = 512
+
+
+def vocab_size() -> int:
+    """Return how many ids there are: a fact of each key and value, a question of each key, and each value alone."""
+    return KEYS * VALUES + KEYS + VALUES
+
+
+def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0], prefix: bool = True) -> Example:
+    """Return `size` examples of FACTS facts with keys that differ, and QUESTIONS questions about some of them.
+
+    prefix_len is the whole prefix, or 0 for a causal reading. Loss falls on the questions of the target alone, whose
+    targets are the values. A batch is a function of its seed and step alone.
+    """
+    whole_number("size", size, low=1)
+    one_of("order", order, ORDERS)
+    rng = torch.Generator().manual_seed(whole_number("seed", seed) * 1_000_003 + whole_number("step", step))
+    keys = torch.rand(size, KEYS, generator=rng).argsort(1)[:, :FACTS]
+    values = torch.randint(VALUES, (size, FACTS), generator=rng)
+    asked = torch.rand(size, FACTS, generator=rng).argsort(1)[:, :QUESTIONS]
+    facts, questions = keys * VALUES + values, KEYS * VALUES + keys.gather(1, asked)
+    answers = KEYS * (VALUES + 1) + values.gather(1, asked)
+    parts = {
+        "question last": (facts, questions),
+        "question first": (questions, facts),
+        "read twice": (facts, questions, facts, questions),
+    }[order]
+    inputs = torch.cat([*parts, questions], dim=1)
+    length = inputs.shape[1] - QUESTIONS
+    targets = torch.cat([inputs[:, :length], answers], dim=1)
+    loss_mask = (torch.arange(inputs.shape[1]) >= length).expand(size, -1)
+    return Example(inputs, targets, loss_mask, torch.full((size,), length if prefix else 0))
+
+
+def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run:
+    """Return a run, not begun, of one of ARMS. Evaluated is "recalled": the share of held-out questions answered right.
+
+    seed: of the initial weights and of the batches. sizes: in place of those of RECALL.
+    """
+    one_of("arm", arm, ARMS)
+    attention, prefix, order = ARMS[arm]
+    how = {"order": order, "prefix": prefix}
+
+    def recalled(model) -> dict[str, float]:
+        held_out = recall_batch(HELD_OUT, 10**6, **how)  # no training run has this seed
+        logits, _ = model(held_out.inputs, held_out.prefix_len)
+        right = logits[:, -QUESTIONS:].argmax(-1) == held_out.targets[:, -QUESTIONS:]
+        return {"recalled": right.float().mean().item()}
+
+    run = new_run(
+        seed,
+        RECALL | {"attention": attention} | sizes,
+        vocab_size(),
+        lambda step: recall_batch(RECALL["batch_size"], seed, step=step, **how),
+        steps=steps,
+        evaluate=recalled,
+        objective=f"recall: {arm}",
+    )
+    with torch.no_grad():
+        run.model.embedding.weight.copy_(_vectors(seed, run.model.config.dim))
+    return run
+
+
+def _vectors(seed: int, dim: int) -> torch.Tensor:
+    """Return the vectors that training begins with, (vocab_size, dim)."""
+    keys, values, answers = torch.randn(KEYS + 2 * VALUES, dim, generator=torch.Generator().manual_seed(seed)).split(
+        [KEYS, VALUES, VALUES]
+    )
+    return torch.cat([(keys[:, None] + values).flatten(0, 1), keys, answers])
