@@ -62,15 +62,13 @@ def as_arm(example: Example, arm: str) -> Example:
     return example._replace(loss_mask=rows < example.lengths[:, None])
 
 
-def storyteller_run(
-    seed: int, arm: str, *, block: str = "serial", learning_rate: float | None = None, steps: int | None = None
-) -> Run:
+def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: int | None = None) -> Run:
     """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
 
-    seed: of the initial weights and of the batches, which are the same for every arm. block: of the model, serial or
-    parallel. learning_rate: that of STORYTELLER unless given. Evaluated are the "target loss" on held-out stories, in
-    nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the stories that the model
-    writes, greedily, from held-out outlines.
+    seed: of the initial weights and of the batches, which are the same for every arm. changes: to STORYTELLER, such as
+    {"block": "parallel"}. Evaluated are the "target loss" on held-out stories, in nats a token, and "cards kept": the
+    share of the outline's cards that `follows` finds in the stories that the model writes, greedily, from held-out
+    outlines.
     """
     vocabulary = story_vocabulary()
 
@@ -81,7 +79,7 @@ def storyteller_run(
     held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
     return new_run(
         seed,
-        STORYTELLER | {"block": block} | ({} if learning_rate is None else {"learning_rate": learning_rate}),
+        STORYTELLER | (changes or {}),
         len(vocabulary),
         lambda step: as_arm(batch("train", STORYTELLER["batch_size"], seed, step), arm),
         steps=steps,
@@ -99,14 +97,14 @@ def text_run(
     *,
     text: str | None = None,
     prefix: str | int = "uniform",
-    block: str = "serial",
+    changes: dict | None = None,
     steps: int | None = None,
 ) -> Run:
     """Return a run, not begun, that trains a model on windows of a text.
 
     text: of at least 20 windows, as `data.read_text` returns one; None is the Python documentation. prefix: "uniform"
-    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. Seed and block are as in
-    `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the same for every arm.
+    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. changes: to TEXT. The seed is
+    as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the same for every arm.
     """
     if prefix != "uniform":
         prefix = whole_number("prefix", prefix, high=TEXT["window_len"] - 1)
@@ -120,7 +118,7 @@ def text_run(
     held_out = _measured(prefix_lm_batch(windows, generator=torch.Generator().manual_seed(0)), arm)
     return new_run(
         seed,
-        TEXT | {"block": block},
+        TEXT | (changes or {}),
         len(vocabulary),
         lambda step: as_arm(batch(step), arm),
         steps=steps,
@@ -170,6 +168,8 @@ def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluat
     """Return a run, not begun, of a model of these sizes, its initial weights those of the seed."""
     seed = whole_number("seed", seed)
     names = {field.name for field in dataclasses.fields(Config)}
+    if unknown := sizes.keys() - names - {"batch_size", "steps", "learning_rate", "window_len", "words"}:
+        raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
     config = Config(vocab_size=vocab_size, **{name: value for name, value in sizes.items() if name in names})
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

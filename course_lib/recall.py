@@ -96,7 +96,11 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
         evaluate=recalled,
         objective=f"recall: {arm}",
     )
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        for module in run.model.modules():
+            if isinstance(module, torch.nn.Linear):  # the model's own, 0.02, is for wide layers
+                module.weight.normal_(std=module.in_features**-0.5)
         run.model.embedding.weight.copy_(_vectors(seed, run.model.config.dim))
     return run
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib import arms, blank_arms
+from course_lib import arms, blank_arms, recall
 from course_lib.classroom import evidence
 from course_lib.data import encode_story, python_docs, story_vocabulary
 from course_lib.layers import BLOCKS
@@ -131,12 +131,59 @@ def palm(seeds: int) -> dict:
 
 def palm_run(data: str, seed: int, block: str):
     if data == "docs":
-        return arms.text_run(seed, arms.ARMS[2], block=block)
-    rate = None if data == "stories" else arms.STORYTELLER["learning_rate"] / 2
-    return arms.storyteller_run(seed, arms.ARMS[2], block=block, learning_rate=rate)
+        return arms.text_run(seed, arms.ARMS[2], changes={"block": block})
+    rate = arms.STORYTELLER["learning_rate"] / (1 if data == "stories" else 2)
+    return arms.storyteller_run(seed, arms.ARMS[2], changes={"block": block, "learning_rate": rate})
 
 
-EXPERIMENTS = {"prefix_lm": prefix_lm, "glm": glm, "glm_docs": glm_docs, "palm": palm}
+LINEAR_ARMS = {
+    "softmax": {},
+    "divided by the sum": {"attention": "linear"},
+    "not divided": {"attention": "linear", "normalize": False},
+    "not divided, normed": {"attention": "linear", "normalize": False, "output_norm": True},
+}
+
+
+def linear(seeds: int) -> dict:
+    """Lesson 06: linear attention with and without its normaliser, and softmax beside it."""
+    runs = []
+    for seed in range(seeds):
+        for arm in LINEAR_ARMS:
+            for data in ("stories", "stories, half rate"):
+                record = linear_run(data, seed, arm).train()
+                runs.append(_measured(data, arm, record))
+                runs[-1]["cards_kept"] = round(record.evaluations[-1]["cards kept"], 4)
+                print(runs[-1], flush=True)
+    return {"config": {"stories": arms.STORYTELLER}, "arms": runs}
+
+
+def linear_run(data: str, seed: int, arm: str):
+    rate = arms.STORYTELLER["learning_rate"] / (1 if data == "stories" else 2)
+    return arms.storyteller_run(seed, arms.ARMS[2], changes={"learning_rate": rate} | LINEAR_ARMS[arm])
+
+
+def recall_arms(seeds: int) -> dict:
+    """Lesson 07: recall with a small state, by who reads how."""
+    torch.set_num_threads(1)  # so small that a second thread would only wait
+    runs = []
+    for seed in range(seeds):
+        for arm in recall.ARMS:
+            record = recall.recall_run(seed, arm).train()
+            share = round(record.evaluations[-1]["recalled"], 4)
+            runs.append({"arm": arm, "seed": seed, "recalled": share, **_cost(record)})
+            runs[-1]["first_losses"] = record.losses[:FIRST]
+            print(runs[-1], flush=True)
+    return {"config": recall.RECALL, "arms": runs}
+
+
+EXPERIMENTS = {
+    "prefix_lm": prefix_lm,
+    "glm": glm,
+    "glm_docs": glm_docs,
+    "palm": palm,
+    "linear": linear,
+    "recall": recall_arms,
+}
 
 
 def main(arguments=None) -> int:
