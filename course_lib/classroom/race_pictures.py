@@ -18,6 +18,8 @@ def draw_race(total_len: int, eighths: int) -> Figure:
     bars, curve = figure.subplots(1, 2, width_ratios=[1, 1.15])
     _draw_bars(bars, total_len, eighths)
     _draw_curve(curve, total_len, eighths)
+    record = race_words.load(race_words.RECORDING)
+    figure.supxlabel(f"Recorded on {record['machine']}, {record['date']}", fontsize=9, color=LIGHT["muted"])
     return figure
 
 
@@ -30,9 +32,11 @@ def _draw_bars(axis, total_len: int, eighths: int) -> None:
             {"fc": LIGHT[HUES[family]]} if kind == "prefix" else {"fc": LIGHT[f"{HUES[family]}-soft"], "hatch": "///"}
         )
         axis.barh(y, ratio, height=0.42, ec=LIGHT[HUES[family]], lw=1.2, **look)
-        words = f"{form}: {short(counts[form])}" + (f", {ratio:.2f} × causal" if kind == "prefix" else "")
+        words = f"{form}: {short(counts[form])}" + (
+            f", {race_words.hundredths(ratio)} × causal" if kind == "prefix" else ""
+        )
         axis.text(0, y - 0.27, words, fontsize=10, va="bottom", color=LIGHT["ink"])
-    axis.axvline(1, color=LIGHT["ink"], lw=1)
+        axis.plot([1, 1], [y - 0.24, y + 0.24], color=LIGHT["ink"], lw=1.2)
     axis.set(xlim=(0, 2.02), ylim=(3.4, -0.8))
     axis.set_yticks([])
     axis.set_xticks([0, 1, 2], ["0", "1 × its causal form", "2 ×"])
@@ -58,8 +62,7 @@ def _draw_curve(axis, total_len: int, eighths: int) -> None:
         if points:
             axis.plot([x for x, _ in points], [ratio[1] for _, ratio in points], MARKS[family], ls="-", lw=1.5, ms=6,
                       color=hue, mec=LIGHT["paper"], label=f"{family}: recorded")  # fmt: skip
-    low, high = axis.get_ylim()
-    axis.set(xlim=(-0.03, 1.03), ylim=(0, max(2.1, min(high, 4))))
+    axis.set(xlim=(-0.03, 1.03), ylim=(0, max(2.1, axis.get_ylim()[1])))
     axis.set_xlabel("P / L", fontsize=10, color=LIGHT["muted"])
     known = key(total_len, 0) in record["points"]
     title = "Time of the prefix form / its causal form" if known else "No race of this length is recorded"

@@ -5,6 +5,7 @@ L tokens, P of them prefix, in eighths of L; one example, 8 heads of 64 features
 
 import json
 from functools import cache
+from math import floor
 from pathlib import Path
 
 from ..costs import attention_flops
@@ -89,11 +90,16 @@ def place(total_len: int, eighths: int) -> str:
     return f"L = {total_len:,}, P = {total_len * eighths // EIGHTHS:,}"
 
 
+def hundredths(value: float) -> str:
+    """Return a ratio with two places, rounded half up: the browser does the same arithmetic."""
+    return f"{floor(100 * value + 0.5) / 100:.2f}"
+
+
 def counted_words(total_len: int, eighths: int) -> str:
     """Return the claim in the numbers of this setting; the browser says the same."""
     if not eighths:
         return f"Counted at {place(total_len, eighths)}: nothing is prefix, and both forms take what causal takes."
-    softmax, linear = (f"{counted_ratio(family, total_len, eighths):.2f}" for family in FAMILIES)
+    softmax, linear = (hundredths(counted_ratio(family, total_len, eighths)) for family in FAMILIES)
     return (
         f"Counted at {place(total_len, eighths)}: the prefix form of softmax takes {softmax} times the operations of "
         f"its causal form, that of linear {linear} times."

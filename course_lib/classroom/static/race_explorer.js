@@ -28,7 +28,7 @@ const countedRatio = (counts, family) => counts[`${family} prefix`] / counts[`${
 // -- the words
 
 const whole = (n) => n.toLocaleString("en-US");
-const times = (ratio) => ratio.toFixed(2);
+const times = (ratio) => (Math.floor(100 * ratio + 0.5) / 100).toFixed(2); // rounded half up, as in Python
 
 /** Three digits or so, rounded half up. */
 function brief(value) {
@@ -60,12 +60,21 @@ function countedWords(setting, L, eighth) {
 
 const spreadWords = ([low, median, high]) => `${times(median)} times (middle half ${times(low)} to ${times(high)})`;
 
-/** What a race says of a family: slower or faster only if three rounds of four say so. */
-function verdictWords(family, [low, median, high]) {
+/** What a race says of a family, in a few words and in more: slower or faster only if three rounds of four say so. */
+function verdict(family, [low, , high]) {
   const found = high < 1 ? "faster" : low > 1 ? "slower" : "", claim = family === "softmax" ? "slower" : "faster"; // prettier-ignore
-  const but = found ? ` but ${found}` : ": no difference that this race can show";
-  const so = found === claim ? `is ${claim}` : `is not ${claim} here${but}`;
-  return `${family} ${so}, ${spreadWords([low, median, high])}`;
+  if (found === claim) return [claim, claim];
+  return found ? [`${found} here`, `not ${claim} here but ${found}`] : [`not ${claim} here`, `not ${claim} here: no difference that this race can show`];
+}
+
+const verdictWords = (family, spread) => `${family} is ${verdict(family, spread)[1]}, ${spreadWords(spread)}`;
+
+/** The same for a cell of the table: the numbers, and the verdict. */
+function cellWords(family, point, eighth) {
+  if (!point) return ["–", "", ""];
+  const spread = point.ratio[family];
+  if (!spread) return ["left out", "", ""];
+  return [`${times(spread[1])} × the time`, `(${times(spread[0])} to ${times(spread[2])})`, eighth ? verdict(family, spread)[0] : "noise only"];
 }
 
 /** A race in words; `who` is "Measured here" or "Recorded". */
@@ -97,7 +106,8 @@ function render({ model, el }) {
     asked = false;
     draw();
   });
-  const send = (type) => {
+  const send = (type, button) => {
+    if (button.ariaDisabled === "true") return;
     if (telling) tell(); // the race is run where the slider stands
     asked = true;
     trouble = "";
@@ -109,23 +119,23 @@ function render({ model, el }) {
   const radios = lengths.map((L) => h("input", { type: "radio", name: group, value: L, onchange: () => change("total_len", L) }));
   const slider = h("input", { id, type: "range", min: 0, max: eighths, step: 1, oninput: () => change("prefix_eighths", Number(slider.value)) });
   const sliderText = h("span", { class: "rx-number", "aria-hidden": "true" });
-  const measure = h("button", { type: "button", class: "primary", onclick: () => send("measure") }, "Measure here");
-  const stop = h("button", { type: "button", onclick: () => send("stop") }, "Stop");
-  const said = h("p", { class: "rx-said" });
+  const measure = h("button", { type: "button", class: "primary", onclick: () => send("measure", measure) }, "Measure here");
+  const stop = h("button", { type: "button", onclick: () => send("stop", stop) }, "Stop");
+  const said = h("span"), longest = `Measured at ${placeWords(setting, lengths.at(-1), eighths)}: 30 rounds in 10 s. Softmax is left out: about 100 s a round (estimated from ${whole(lengths[1])} tokens), over the limit of 10 s.`; // prettier-ignore
 
   const countedRows = FORMS.map((form) => barRow(form)), timeRows = FORMS.map((form) => timeRow(form)); // prettier-ignore
   const countedAxis = h("li", { class: "rx-axis", "aria-hidden": "true" }, h("span", {}, ["0", "1 × causal", `${WIDEST} ×`].map((words, n) => tickMark(50 * n, words, n * 50))));
   const timeTicks = h("span", {}), timeLine = h("li", { class: "rx-axis", "aria-hidden": "true" }, timeTicks); // prettier-ignore
   const scales = h("p", { class: "rx-note muted" });
   const paper = svg("svg", { class: "rx-paper", role: "img", height: CHART.height });
-  const words = ["counted", "measured", "recorded"].map((name) => h("p", { class: `rx-word rx-word-${name}` }));
+  const cells = ["Counted", "Measured here", "Recorded"].map((name) => tableRow(name));
   const live = liveRegion();
   const legend = (look, name) => h("li", {}, svg("svg", { class: "rx-swatch", width: 34, height: 14, "aria-hidden": "true" }, ...swatch(look)), h("span", {}, name));
   const root = h("section", { class: "course rx", "aria-label": "What a prefix costs softmax and linear attention" },
     h("div", { class: "rx-controls" },
       h("fieldset", {}, h("legend", {}, "Tokens, L"), h("span", { class: "rx-segments" }, radios.map((radio) => h("label", {}, radio, h("span", {}, whole(Number(radio.value))))))),
       h("div", { class: "rx-range" }, h("label", { for: id }, "Prefix, P / L"), sliderText, slider)),
-    h("div", { class: "rx-race" }, h("div", { class: "rx-buttons" }, measure, stop), said),
+    h("div", { class: "rx-race" }, h("div", { class: "rx-buttons" }, measure, stop), h("p", { class: "rx-said" }, h("span", { "aria-hidden": "true" }, longest), said)),
     h("div", { class: "rx-rows" },
       h("div", { class: "rx-counted" }, h("h3", {}, "Counted: operations"), h("ul", {}, countedRows.map(({ row }) => row), countedAxis)),
       h("div", { class: "rx-timed" }, h("h3", {}, "Measured: time of one call"), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
@@ -133,9 +143,10 @@ function render({ model, el }) {
     h("div", { class: "rx-desk" },
       h("div", { class: "rx-sheet" }, h("h3", {}, "Prefix against causal, by P / L"), paper),
       h("div", { class: "rx-side" },
-        h("ul", { class: "rx-legend" }, legend("is-measured", "measured here: median, and the middle half of the rounds as a line"), legend("is-recorded", "recorded on another day"), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
-        h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command)))),
-    h("div", { class: "rx-words" }, words),
+        h("ul", { class: "rx-legend" }, legend("is-measured", "measured here: median, and the middle half of the rounds as a line"), legend("is-recorded", "recorded"), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
+        h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command.split(" ").flatMap((word, n) => [n ? " " : "", h("span", {}, word)]))))),
+    h("div", { class: "rx-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.map(({ row }) => row)))),
+    h("p", { class: "rx-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are; the rounds of a race take all forms in turn."),
     h("p", { class: "rx-note muted" }, `One example, ${setting.heads} heads of ${setting.dim} features, float32, without gradients. A multiplication and its addition are 2 operations. Softmax is counted in tiles of ${setting.tile} × ${setting.tile} pairs, visited in whole; linear in chunks of ${setting.tile}.`),
     live); // prettier-ignore
   keepKeys(root);
@@ -169,7 +180,10 @@ function render({ model, el }) {
     const texts = [countedWords(setting, L, eighth),
       now ? raceWords("Measured here", now, eighth) : "Not measured here yet at this length and prefix.",
       record ? raceWords("Recorded", record, eighth) : "Not recorded at this length."]; // prettier-ignore
-    words.forEach((word, n) => (word.textContent = texts[n]));
+    const ratios = FAMILIES.map((family) => `${times(countedRatio(counts, family))} × the operations`);
+    cells[0].show("", ratios.map((ratio) => [ratio, "", ""]));
+    cells[1].show(now ? `${now.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, now, eighth)));
+    cells[2].show(record ? `${record.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, record, eighth)));
     const fresh = texts.slice(0, now ? 2 : 1).filter((text) => !spoken?.includes(text));
     if (spoken && fresh.length && !busy) live.say(fresh.join(" "), 500);
     if (!busy) spoken = texts;
@@ -186,8 +200,8 @@ function render({ model, el }) {
     const text = trouble || model.get("said");
     said.textContent = text || `Races the four forms where the slider stands, for about ${setting.seconds} seconds.`;
     said.classList.toggle("bad", Boolean(trouble));
-    measure.disabled = busy || asked;
-    stop.disabled = !busy || asked;
+    measure.ariaDisabled = String(busy || asked); // "disabled" would lose the focus
+    stop.ariaDisabled = String(!busy || asked);
     root.setAttribute("aria-busy", String(busy));
     if (focused && busy !== wasBusy) (busy ? stop : measure).focus({ preventScroll: true });
     if ((busy !== wasBusy || trouble) && text !== told) live.say(text, 100);
@@ -250,8 +264,21 @@ function timeRow(form) {
     row,
     show(axis, name, now, record) {
       track.replaceChildren(...dot(axis, record, "is-recorded"), ...dot(axis, now, "is-measured"));
-      mine.textContent = now ? (now.seconds[form] ? text(now) : "left out") : "–";
+      mine.textContent = now ? (now.seconds[form] ? text(now) : "left out") : "not measured here";
+      mine.className = now ? "" : "muted";
       theirs.textContent = record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
+    },
+  };
+}
+
+/** A row of the table: a name with a detail, and for each family the numbers and the verdict. */
+function tableRow(name) {
+  const detail = h("span", { class: "muted" }), cells = FAMILIES.map(() => [h("span"), h("span"), h("b")]); // prettier-ignore
+  return {
+    row: h("tr", {}, h("th", { scope: "row" }, `${name} `, detail), cells.map((cell) => h("td", {}, cell))),
+    show(more, texts) {
+      detail.textContent = more;
+      cells.forEach((cell, n) => cell.forEach((part, k) => (part.textContent = texts[n][k])));
     },
   };
 }
