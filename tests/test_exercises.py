@@ -10,7 +10,16 @@ from torch.nn import functional as F
 
 from course_lib import masks
 from course_lib.classroom.banks import load_banks
-from course_lib.classroom.exercises import EXERCISES, check, glm, palm_parallel, prefix_lm, prefix_mask
+from course_lib.classroom.exercises import (
+    EXERCISES,
+    check,
+    glm,
+    linear_attention,
+    palm_parallel,
+    prefix_linear_attention,
+    prefix_lm,
+    prefix_mask,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -324,6 +333,303 @@ WRONG_BYTES = {
     "form": lambda n, h, d, b: "many",
 }
 
+
+def causal(q, k):
+    return (q @ k.T).tril()
+
+
+def divided(q, k, v):
+    return causal(q, k) @ v / causal(q, k).sum(1, keepdim=True)
+
+
+def row_by_row(q, k, v):
+    return torch.stack([(one @ k.T) @ v for one in q])
+
+
+def writes(fn):
+    """Return fn, which at the end writes into its first argument."""
+
+    def spoilt(q, *rest):
+        out = fn(q, *rest)
+        q += 1
+        return out
+
+    return spoilt
+
+
+WRONG_REORDERED = {
+    "quadratic": lambda q, k, v: (q @ k.T) @ v,
+    "row_by_row": row_by_row,
+    "transposed_state": lambda q, k, v: q @ (v.T @ k),
+    "swapped": lambda q, k, v: k @ (q.T @ v),
+    "normalised": lambda q, k, v: q @ (k.T @ v) / (q @ k.sum(0))[:, None],
+    "softmax": lambda q, k, v: (q @ k.T).softmax(-1) @ v,
+    "scaled": lambda q, k, v: q @ (k.T @ v) / math.sqrt(q.shape[1]),
+    "mean": lambda q, k, v: q @ (k.T @ v) / len(k),
+    "causal": lambda q, k, v: (q @ k.T).tril() @ v,
+    "mapped": lambda q, k, v: (F.elu(q) + 1) @ ((F.elu(k) + 1).T @ v),
+    "values": lambda q, k, v: q @ (k.T @ v) + 1,
+    "shape": lambda q, k, v: k.T @ v,
+    "changes_input": writes(lambda q, k, v: q @ (k.T @ v)),
+    "dtype": lambda q, k, v: (q @ (k.T @ v)).float(),
+}
+
+
+def running(step, finish=torch.stack):
+    """Return a running sum from step(S, q, k, v) -> (S, row), and how the rows become one."""
+
+    def run(q, k, v):
+        S, rows = q.new_zeros(q.shape[1], v.shape[1]), []
+        for one in zip(q, k, v, strict=True):
+            S, row = step(S, *one)
+            rows.append(row)
+        return finish(rows)
+
+    return run
+
+
+def kept_in_a_list(q, k, v):
+    S, states = q.new_zeros(q.shape[1], v.shape[1]), []
+    for t in range(len(q)):
+        S += torch.outer(k[t], v[t])
+        states.append(S)
+    return torch.stack([q[t] @ states[t] for t in range(len(q))])
+
+
+def added(S, q, k, v):
+    return S + torch.outer(k, v), q @ (S + torch.outer(k, v))
+
+
+WRONG_SUMS = {
+    "read_before_add": running(lambda S, q, k, v: (S + torch.outer(k, v), q @ S)),
+    "reset": running(lambda S, q, k, v: (S, q @ (S + torch.outer(k, v)))),
+    "transposed_state": running(lambda S, q, k, v: (S + torch.outer(v, k), q @ (S + torch.outer(v, k)))),
+    "future": lambda q, k, v: q @ (k.T @ v),
+    "aliased": kept_in_a_list,
+    "reversed": lambda q, k, v: linear_attention.running_sum(q.flip(0), k.flip(0), v.flip(0)).flip(0),
+    "list": running(added, finish=list),
+    "joined": running(added, finish=torch.cat),
+    "last_row": running(added, finish=lambda rows: rows[-1]),
+    "normalised": divided,
+    "quadratic": lambda q, k, v: (q @ k.T).tril() @ v,
+    "dtype": lambda q, k, v: q[0] @ torch.zeros(q.shape[1], v.shape[1]),
+    "values": running(lambda S, q, k, v: (S / 2 + torch.outer(k, v), q @ (S / 2 + torch.outer(k, v)))),
+}
+
+WRONG_NORMALISED = {
+    "unnormalised": lambda q, k, v: causal(q, k) @ v,
+    "constant": lambda q, k, v: causal(q, k) @ v / (q @ k.sum(0))[:, None],
+    "z_late": lambda q, k, v: causal(q, k) @ v / (q * (k.cumsum(0) - k)).sum(1, keepdim=True),
+    "own_key_only": lambda q, k, v: causal(q, k) @ v / (q * k).sum(1, keepdim=True),
+    "sum_of_values": lambda q, k, v: causal(q, k) @ v / v.cumsum(0),
+    "one_number": lambda q, k, v: causal(q, k) @ v / (q[-1] @ k.sum(0)),
+    "no_query": lambda q, k, v: causal(q, k) @ v / k.cumsum(0),
+    "mean": lambda q, k, v: causal(q, k) @ v / torch.arange(1, len(q) + 1)[:, None],
+    "read_before_add": lambda q, k, v: causal(q, k).tril(-1) @ v / causal(q, k).sum(1, keepdim=True),
+    "future": lambda q, k, v: q @ (k.T @ v) / (q @ k.sum(0))[:, None],
+    "quadratic": divided,
+    "values": lambda q, k, v: causal(q, k) @ v / causal(q, k).norm(dim=1, keepdim=True),
+}
+
+
+def chunked(read, add=lambda S, K, V: S + K.T @ V, add_first=False):
+    """Return chunked attention from how a chunk reads, (Q, K, V, S) -> rows, and how the state adds it."""
+
+    def run(q, k, v, chunk):
+        S, rows = q.new_zeros(q.shape[1], v.shape[1]), []
+        for Q, K, V in zip(q.split(chunk), k.split(chunk), v.split(chunk), strict=True):
+            S = add(S, K, V) if add_first else S
+            rows.append(read(Q, K, V, S))
+            S = S if add_first else add(S, K, V)
+        return torch.cat(rows)
+
+    return run
+
+
+def tile(Q, K, V, S, diagonal=0):
+    return Q @ S + (Q @ K.T).tril(diagonal) @ V
+
+
+def without_the_first(q, k, v, chunk):
+    """Give the state the key of the chunk that reads, in place of the one before."""
+    Q, K, V = q.split(chunk), k.split(chunk), v.split(chunk)
+    S, out = q.new_zeros(q.shape[1], v.shape[1]), [(Q[0] @ K[0].T).tril() @ V[0]]
+    for c in range(len(Q) - 1):
+        out.append(tile(Q[c + 1], K[c + 1], V[c + 1], S))
+        S = S + K[c + 1].T @ V[c + 1]
+    return torch.cat(out)
+
+
+WRONG_CHUNKS = {
+    "leak": chunked(lambda Q, K, V, S: Q @ S + Q @ K.T @ V),
+    "own_twice": chunked(tile, add_first=True),
+    "updated_twice": chunked(tile, add=lambda S, K, V: S + K.T @ V + K.T @ V),
+    "first_missing": without_the_first,
+    "previous_only": chunked(tile, add=lambda S, K, V: K.T @ V),
+    "own_missing": chunked(lambda Q, K, V, S: Q @ S),
+    "own_only": chunked(lambda Q, K, V, S: (Q @ K.T).tril() @ V),
+    "no_self": chunked(lambda Q, K, V, S: tile(Q, K, V, S, -1)),
+    "transposed_tile": chunked(lambda Q, K, V, S: Q @ S + (Q @ K.T).triu() @ V),
+    "future": lambda q, k, v, chunk: q @ (k.T @ v),
+    "ragged": lambda q, k, v, chunk: linear_attention.mended_chunks(
+        *(x[: max(chunk, len(q) // chunk * chunk)] for x in (q, k, v)), chunk
+    ),
+    "quadratic": lambda q, k, v, chunk: causal(q, k) @ v,
+    "values": chunked(tile, add=lambda S, K, V: S + K[:-1].T @ V[:-1]),
+    "shape": lambda q, k, v, chunk: [q, k],
+}
+
+WRONG_SOFTMAX = {  # the scores are not divided here
+    slug: lambda q, k, v, m, wrong=wrong: wrong(q * math.sqrt(q.shape[1]), k, v, m)
+    for slug, wrong in WRONG_ATTENTION.items()
+    if slug not in ("product_before_softmax", "no_root", "no_scale", "values")
+}
+WRONG_SOFTMAX["values"] = lambda q, k, v, m: linear_attention.mended_softmax(2.5 * q, k, v, m)
+
+WRONG_TWO_PRODUCTS = {
+    "form": lambda q, k, v: q @ (k.T @ v),
+    "order": lambda q, k, v: (k.T @ v, q @ (k.T @ v)),
+    "transposed_state": lambda q, k, v: (q @ (v.T @ k), v.T @ k),
+    "causal": lambda q, k, v: (causal(q, k) @ v, k.T @ v),
+    "normalised": lambda q, k, v: (q @ (k.T @ v) / (q @ k.sum(0))[:, None], k.T @ v),
+    "values": lambda q, k, v: (2 * q @ (k.T @ v), k.T @ v),
+    "state_shape": lambda q, k, v: (q @ (k.T @ v), k.sum(0)),
+    "state_transposed": lambda q, k, v: (q @ (k.T @ v), v.T @ k),
+    "state": lambda q, k, v: (q @ (k.T @ v), k[:-1].T @ v[:-1]),
+    "quadratic": lambda q, k, v: (q @ k.T @ v, k.T @ v),
+    "many_products": lambda q, k, v: (q @ (k.T @ v), k.T @ v),
+}
+
+
+def prefixed(read=tile, add=lambda S, K, V: S + K.T @ V, start=lambda S: S, head=lambda P: P, add_first=False):
+    """Return prefix linear attention, with one part of it changed."""
+
+    def run(q, k, v, P, chunk):
+        own = head(P)
+        S = k[:own].T @ v[:own]
+        target = chunked(read, add, add_first) if len(q) > own else lambda *_: v[:0]
+        rest = target(q[own:], k[own:], v[own:], chunk) + (q[own:] @ start(S) if len(q) > own else 0)
+        return torch.cat([q[:own] @ S, rest])
+
+    return run
+
+
+def prefix_again(q, k, v, P, chunk):
+    """Let the chunks run over everything, from the state of the prefix."""
+    return chunked(tile)(q, k, v, chunk) + q @ (k[:P].T @ v[:P])
+
+
+def prefix_again_in_the_target(q, k, v, P, chunk):
+    return torch.cat([q[:P] @ (k[:P].T @ v[:P]), prefix_again(q, k, v, P, chunk)[P:]])
+
+
+def tiles_for_the_prefix(q, k, v, P, chunk):
+    """Right, but each chunk of the prefix gets a tile, unmasked, as if its rows had to be treated apart."""
+    S, rows = k[:P].T @ v[:P], []
+    for begin in range(0, P, chunk):
+        own = slice(begin, min(begin + chunk, P))
+        rows.append(q[own] @ (S - k[own].T @ v[own]) + q[own] @ k[own].T @ v[own])
+    return torch.cat([*rows, prefix_linear_attention.prefix_attention(q, k, v, P, chunk)[P:]])
+
+
+def target_square(q, k, v, P, chunk):
+    S = k[:P].T @ v[:P]
+    return torch.cat([q[:P] @ S, tile(q[P:], k[P:], v[P:], S)])
+
+
+WRONG_PREFIX = {
+    "zero_state": prefixed(start=torch.zeros_like),
+    "causal_prefix": lambda q, k, v, P, chunk: linear_attention.mended_chunks(q, k, v, chunk),
+    "prefix_twice": prefix_again,
+    "own_twice": prefixed(add_first=True),
+    "leak": prefixed(read=lambda Q, K, V, S: Q @ S + Q @ K.T @ V),
+    "frozen_state": prefixed(add=lambda S, K, V: S),
+    "chunk_dropped": lambda q, k, v, P, chunk: torch.cat(
+        [
+            q[:P] @ (k[:P].T @ v[:P]),
+            linear_attention.suspect_chunks(q[P:], k[P:], v[P:], chunk) + q[P:] @ (k[:P].T @ v[:P]),
+        ]
+    ),
+    "own_missing": prefixed(read=lambda Q, K, V, S: Q @ S),
+    "no_self": prefixed(read=lambda Q, K, V, S: tile(Q, K, V, S, -1)),
+    "future": lambda q, k, v, P, chunk: q @ (k.T @ v),
+    "prefix_sees_target": lambda q, k, v, P, chunk: torch.cat(
+        [q[:P] @ (k.T @ v), prefix_linear_attention.prefix_attention(q, k, v, P, chunk)[P:]]
+    ),
+    "one_more": prefixed(head=lambda P: P + 1),
+    "one_less": prefixed(head=lambda P: max(P - 1, 0)),
+    "transposed_state": lambda q, k, v, P, chunk: torch.cat(
+        [q[:P] @ (v[:P].T @ k[:P]), prefix_linear_attention.prefix_attention(q, k, v, P, chunk)[P:]]
+    ),
+    "ragged": lambda q, k, v, P, chunk: prefix_linear_attention.prefix_attention(
+        *(x[: P + (len(q) - P) // chunk * chunk] for x in (q, k, v)), P, chunk
+    ),
+    "target_only": lambda q, k, v, P, chunk: target_square(q, k, v, P, chunk)[P:],
+    "square": target_square,
+    "token_by_token": lambda q, k, v, P, chunk: prefix_linear_attention.prefix_attention(q, k, v, P, 1),
+    "prefix_tiles": tiles_for_the_prefix,
+    "values": prefixed(add=lambda S, K, V: S / 2 + K.T @ V),
+}
+
+
+def resumed(first=lambda P, t: P, second=lambda P, t: 0, state=lambda S: S, keep=torch.cat):
+    """Return a `resume` with one part of it changed."""
+
+    def resume(run, q, k, v, P, t):
+        a, S = run(q[:t], k[:t], v[:t], first(P, t), None)
+        b, _ = run(q[t:], k[t:], v[t:], second(P, t), state(S))
+        return keep([a, b])
+
+    return resume
+
+
+def prefix_handed_over(run, q, k, v, P, t):
+    _, S = run(q[:P], k[:P], v[:P], P, None)
+    a, _ = run(q[:t], k[:t], v[:t], P, None)
+    b, _ = run(q[t:], k[t:], v[t:], 0, S)
+    return torch.cat([a, b])
+
+
+def overlapping(run, q, k, v, P, t):
+    a, S = run(q[:t], k[:t], v[:t], P, None)
+    b, _ = run(q[P:], k[P:], v[P:], 0, S)
+    return torch.cat([a, b[t - P :]])
+
+
+def state_first(run, q, k, v, P, t):
+    S = k.T @ v
+    a, _ = run(q[:t], k[:t], v[:t], P, S)
+    return torch.cat([a, run(q[t:], k[t:], v[t:], 0, S)[0]])
+
+
+WRONG_RESUMES = {
+    "prefix_again": resumed(second=lambda P, t: P),
+    "no_state": resumed(state=lambda S: None),
+    "prefix_state": prefix_handed_over,
+    "no_prefix": resumed(first=lambda P, t: 0),
+    "seam": overlapping,
+    "first_state": state_first,
+    "order": resumed(keep=lambda parts: torch.cat(parts[::-1])),
+    "one_part": resumed(keep=lambda parts: parts[1]),
+    "form": resumed(keep=lambda parts: parts),
+    "no_cut": lambda run, q, k, v, P, t: run(q, k, v, P, None)[0],
+    "raised": resumed(second=lambda P, t: P - t),
+    "values": resumed(second=lambda P, t: min(P, 1), state=lambda S: S / 2),
+}
+
+WRONG_PADS = {
+    "before": lambda x, phi, real: phi(x * real[:, None]),
+    "unmasked": lambda x, phi, real: phi(x),
+    "inverted": lambda x, phi, real: phi(x) * ~real[:, None],
+    "minus_infinity": lambda x, phi, real: phi(x.masked_fill(~real[:, None], -math.inf)),
+    "minus_infinity_after": lambda x, phi, real: phi(x).masked_fill(~real[:, None], -math.inf),
+    "dropped": lambda x, phi, real: phi(x[real]),
+    "values": lambda x, phi, real: phi(x) * real[:, None] / 2,
+    "shape": lambda x, phi, real: phi(x).sum(),
+    "raised": lambda x, phi, real: phi(x) * real,
+    "changes_input": writes(prefix_linear_attention.pad_features),
+}
+
 LEFT_OPEN = lambda p, t: torch.ones(t, t, dtype=torch.bool)  # noqa: E731
 KNOWN_WRONG = [
     *(("count_pairs", slug, fn) for slug, fn in WRONG_COUNTS.items()),
@@ -354,6 +660,17 @@ KNOWN_WRONG = [
     *(("fused_out", slug, fn) for slug, fn in WRONG_FUSED_OUT.items()),
     *(("cache_bytes", slug, fn) for slug, fn in WRONG_BYTES.items()),
     *((name, slug, fn) for name, wrong in WRONG_PIECES.items() for slug, fn in wrong.items()),
+    *(("reordered", slug, fn) for slug, fn in WRONG_REORDERED.items()),
+    *(("running_sum", slug, fn) for slug, fn in WRONG_SUMS.items()),
+    *(("normalised", slug, fn) for slug, fn in WRONG_NORMALISED.items()),
+    *(("suspect_chunks", slug, fn) for slug, fn in WRONG_CHUNKS.items()),
+    *(("suspect_softmax", slug, fn) for slug, fn in WRONG_SOFTMAX.items()),
+    *(("two_products", slug, fn) for slug, fn in WRONG_TWO_PRODUCTS.items()),
+    *(("prefix_attention", slug, fn) for slug, fn in WRONG_PREFIX.items()),
+    ("prefix_attention", "prefix_twice", prefix_again_in_the_target),
+    ("prefix_attention", "square", lambda q, k, v, P, chunk: (q @ k.T * masks.prefix_mask(P, len(q))) @ v),
+    *(("resume", slug, fn) for slug, fn in WRONG_RESUMES.items()),
+    *(("pad_features", slug, fn) for slug, fn in WRONG_PADS.items()),
 ]
 
 
@@ -402,6 +719,41 @@ def test_the_suspect_block_is_untouched_and_told_what_it_does():
     assert verdict.state == "untouched"
     assert "that of the *serial* block" in verdict.message
     assert check.parallel_block(palm_parallel.suspect_block).slug == "serial"
+
+
+def test_the_printed_formulas_are_untouched_and_told_what_they_do():
+    verdict = check.suspect_chunks(linear_attention.suspect_chunks)
+    assert verdict.state == "untouched"
+    assert "the query at 9 sees keys 0 to 3 and 8 to 9, but not 4 to 7." in verdict.message
+    verdict = check.suspect_softmax(linear_attention.suspect_softmax)
+    assert verdict.state == "untouched"
+    assert "of its weight to the three keys that it must not see" in verdict.message
+
+
+def test_a_query_that_counts_wrong_is_named_with_its_keys():
+    verdict = check.suspect_chunks(WRONG_CHUNKS["values"])
+    assert "The query at 9 sees keys 0 to 2 and 4 to 6 and 8 to 9, but not 3 and 7." in verdict.message
+    counts = torch.tensor([[1, 0, 0], [2, 1, 1], [1, 1, 1]])
+    assert (
+        linear_attention.told_pairs(counts, masks.causal_mask(3))
+        == "The query at 1 sees keys 0 to 2; key 2 must stay hidden from it; key 0 counted more than once."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("running_sum", lambda q, k, v: torch.einsum("td,tde->te", q, (k[:, :, None] * v[:, None, :]).cumsum(0))),
+        ("suspect_chunks", chunked(tile)),
+        ("suspect_softmax", lambda q, k, v, mask: (q @ k.T + mask.log()).softmax(-1) @ v),
+        ("suspect_softmax", prefix_mask.masked_attention),
+        ("prefix_attention", prefixed(start=lambda S: S)),
+        ("pad_features", lambda x, phi, real: torch.where(real[:, None], phi(x), 0)),
+    ],
+)
+def test_another_way_is_right_as_well(name, other):
+    verdict = EXERCISES[name](other)
+    assert verdict.state == "right", str(verdict)
 
 
 def test_the_right_cell_is_named():

@@ -1,6 +1,15 @@
 """The exercises of every lesson, a file a lesson. Importing this registers them all."""
 
-from . import glm, guided_storyteller, palm_parallel, prefix_lm, prefix_mask, start_here
+from . import (
+    glm,
+    guided_storyteller,
+    linear_attention,
+    palm_parallel,
+    prefix_linear_attention,
+    prefix_lm,
+    prefix_mask,
+    start_here,
+)
 from .engine import EXERCISES, Exercise, Verdict, check
 
 __all__ = [
@@ -10,7 +19,9 @@ __all__ = [
     "check",
     "glm",
     "guided_storyteller",
+    "linear_attention",
     "palm_parallel",
+    "prefix_linear_attention",
     "prefix_lm",
     "prefix_mask",
     "start_here",
