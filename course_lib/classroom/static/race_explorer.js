@@ -74,7 +74,7 @@ function cellWords(family, point, eighth) {
   if (!point) return ["–", "", ""];
   const spread = point.ratio[family];
   if (!spread) return ["left out", "", ""];
-  return [`${times(spread[1])} × the time`, `(${times(spread[0])} to ${times(spread[2])})`, eighth ? verdict(family, spread)[0] : "noise only"];
+  return [`${times(spread[1])} × time`, `(${times(spread[0])} to ${times(spread[2])})`, eighth ? verdict(family, spread)[0] : "noise only"];
 }
 
 /** A race in words; `who` is "Measured here" or "Recorded". */
@@ -180,7 +180,7 @@ function render({ model, el }) {
     const texts = [countedWords(setting, L, eighth),
       now ? raceWords("Measured here", now, eighth) : "Not measured here yet at this length and prefix.",
       record ? raceWords("Recorded", record, eighth) : "Not recorded at this length."]; // prettier-ignore
-    const ratios = FAMILIES.map((family) => `${times(countedRatio(counts, family))} × the operations`);
+    const ratios = FAMILIES.map((family) => `${times(countedRatio(counts, family))} × operations`);
     cells[0].show("", ratios.map((ratio) => [ratio, "", ""]));
     cells[1].show(now ? `${now.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, now, eighth)));
     cells[2].show(record ? `${record.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, record, eighth)));
@@ -256,15 +256,15 @@ function timeRow(form) {
       h("i", { class: `rx-dot rx-${family} ${look}`, style: `left: ${median}%` }),
     ];
   };
-  const text = (point) => {
+  const text = (point, than = "") => {
     const ratio = form.endsWith("prefix") && point.ratio[family];
-    return `${duration(point.seconds[form][1])}${ratio ? `, ${times(ratio[1])} × causal` : ""}`;
+    return `${duration(point.seconds[form][1])}${ratio ? `, ${times(ratio[1])} ×${than}` : ""}`;
   };
   return {
     row,
     show(axis, name, now, record) {
       track.replaceChildren(...dot(axis, record, "is-recorded"), ...dot(axis, now, "is-measured"));
-      mine.textContent = now ? (now.seconds[form] ? text(now) : "left out") : "not measured here";
+      mine.textContent = now ? (now.seconds[form] ? text(now, " causal") : "left out") : "not measured here";
       mine.className = now ? "" : "muted";
       theirs.textContent = record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
     },
