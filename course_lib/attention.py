@@ -41,13 +41,22 @@ class AttentionHeads(nn.Module):
 
     Each key/value head is shared by heads/kv_heads queries: kv_heads = heads is multi-head attention, 1 is multi-query,
     between them lies grouped-query attention. The scale is head_dim^-0.5. `rotary` turns queries and keys by their
-    positions; else positions are not looked at.
+    positions; else positions are not looked at. `value_dim` is head_dim unless given.
 
     Sources: Vaswani et al. 2017, section 3.2; Shazeer 2019 (multi-query), section 3; Ainslie et al. 2023 (GQA), 2.2.
     """
 
-    def __init__(self, heads: int, head_dim: int, kv_heads: int | None = None, *, rotary: bool = True):
+    def __init__(
+        self,
+        heads: int,
+        head_dim: int,
+        kv_heads: int | None = None,
+        *,
+        rotary: bool = True,
+        value_dim: int | None = None,
+    ):
         super().__init__()
+        self.value_dim = head_dim if value_dim is None else whole_number("value_dim", value_dim, low=1)
         self.heads, self.head_dim, self.rotary = whole_number("heads", heads, low=1), head_dim, rotary
         self.kv_heads = heads if kv_heads is None else whole_number("kv_heads", kv_heads, low=1)
         if self.heads % self.kv_heads:
@@ -58,10 +67,15 @@ class AttentionHeads(nn.Module):
     @property
     def widths(self) -> tuple[int, int, int]:
         """How many features the queries, the keys and the values of a token have, all heads together."""
-        return self.heads * self.head_dim, self.kv_heads * self.head_dim, self.kv_heads * self.head_dim
+        return self.heads * self.head_dim, self.kv_heads * self.head_dim, self.kv_heads * self.value_dim
+
+    @property
+    def read_width(self) -> int:
+        """How many features all heads of a token read together."""
+        return self.heads * self.value_dim
 
     def read(self, q: Tensor, k, v, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
-        """Return what each query reads, (B, T, heads * D).
+        """Return what each query reads, (B, T, read_width).
 
         q, k, v     (B, T, widths), straight from their projections.
         positions   (T,) or (B, T); 0..T - 1 unless given. With a cache they must be given, as must the mask. Or
@@ -87,7 +101,7 @@ class AttentionHeads(nn.Module):
 
     def cached(self, k: Tensor, v: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what a cache keeps of projected keys and values: keys, turned; values; (B, kv_heads, T, D) each."""
-        return self._turned(self._split(k), positions), self._split(v)
+        return self._turned(self._split(k), positions), self._split(v, self.value_dim)
 
     def read_weights(self, q: Tensor, k: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T); rows add up to 1, or to 0 if they see nothing."""
@@ -98,8 +112,8 @@ class AttentionHeads(nn.Module):
         one_hot = torch.eye(length, dtype=q.dtype, device=q.device)  # the values: what comes out is the weights
         return softmax_attention(q, k, one_hot, mask)
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, T, H * D) -> (B, H, T, D)
+    def _split(self, x: Tensor, width: int | None = None) -> Tensor:
+        return x.unflatten(-1, (-1, width or self.head_dim)).transpose(1, 2)  # (B, T, H * D) -> (B, H, T, D)
 
     def _turned(self, x: Tensor, positions: Tensor | None) -> Tensor:
         if not self.rotary:
@@ -119,10 +133,10 @@ class Attention(AttentionHeads):
         head_dim: int,
         kv_heads: int | None = None,
         *,
-        rotary: bool = True,
         fused: bool = False,
+        **more,
     ):
-        super().__init__(heads, head_dim, kv_heads, rotary=rotary)
+        super().__init__(heads, head_dim, kv_heads, **more)
         self.fused = fused
         if fused:
             self.qkv = Joined(dim, self.widths)
@@ -131,7 +145,7 @@ class Attention(AttentionHeads):
             self.query = nn.Linear(dim, query, bias=False)
             self.key = nn.Linear(dim, key, bias=False)
             self.value = nn.Linear(dim, value, bias=False)
-        self.output = nn.Linear(self.widths[0], dim, bias=False)
+        self.output = nn.Linear(self.read_width, dim, bias=False)
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim). Row i of `mask` says what x[:, i] may see; positions and cache are those of `read`."""

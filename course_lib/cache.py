@@ -77,9 +77,9 @@ class KVCache(DecodingCache):
         limit = {"low": 1, "high": config.max_len, "high_name": "max_len"}
         self.capacity = config.max_len if capacity is None else whole_number("capacity", capacity, **limit)
         batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
-        shape = (self.batch_size, config.kv_heads, self.capacity, config.head_dim)
-        self.keys = [torch.zeros(shape, **own) for _ in range(config.layers)]
-        self.values = [torch.zeros(shape, **own) for _ in range(config.layers)]
+        shape = (self.batch_size, config.kv_heads, self.capacity)
+        self.keys = [torch.zeros(*shape, config.head_dim, **own) for _ in range(config.layers)]
+        self.values = [torch.zeros(*shape, config.value_dim, **own) for _ in range(config.layers)]
         whole = {"dtype": torch.int64, "device": weight.device}
         self.tokens = torch.zeros(batch, **whole)
         self.positions = torch.zeros((*batch, 2) if config.has_blocks else batch, **whole)

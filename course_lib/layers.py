@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import Attention, AttentionHeads, Joined
-from .linear_layers import JRTAttention, LinearAttention, LinearHeads
+from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
 __all__ = ["ATTENTIONS", "BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
 
-ATTENTIONS = {"softmax": Attention, "linear": LinearAttention, "jrt": JRTAttention}
+ATTENTIONS = {"softmax": Attention, "linear": LinearAttention, "jrt": JRTAttention, "gated": GatedAttention}
 HEADS = {"softmax": AttentionHeads, "linear": LinearHeads}  # those that add no projections of their own
 
 NORMS = {"rmsnorm": nn.RMSNorm, "layernorm": lambda dim: nn.LayerNorm(dim, bias=False)}
@@ -205,7 +205,7 @@ class ParallelBlock(_Block):
             self.heads = HEADS[attention](heads, head_dim, kv_heads, **chosen)
             self.activate = MLPS[mlp].activate
             self.in_proj = Joined(dim, self.heads.widths + MLPS[mlp].widths(hidden))
-            self.out_proj = nn.Linear(self.heads.widths[0] + hidden, dim, bias=False)
+            self.out_proj = nn.Linear(self.heads.read_width + hidden, dim, bias=False)
         else:
             self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, **chosen)
             self.mlp = MLPS[mlp](dim, hidden)

@@ -6,14 +6,22 @@ With a cache they go on from its state; then the new tokens are all target, unle
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ._check import shown
 from .attention import Attention, AttentionHeads
-from .kernels import LinearState, feature_maps, linear_attention_step, prefix_linear_attention, reference
+from .kernels import (
+    LinearState,
+    feature_maps,
+    gated_prefix_linear_attention,
+    linear_attention_step,
+    prefix_linear_attention,
+    reference,
+)
 from .kernels._inputs import check_prefix_len
 from .masks import Visibility, padding_mask
 
-__all__ = ["FEATURE_MAPS", "JRTAttention", "LinearAttention", "LinearHeads"]
+__all__ = ["FEATURE_MAPS", "GatedAttention", "JRTAttention", "LinearAttention", "LinearHeads"]
 
 FEATURE_MAPS = {name: getattr(feature_maps, name) for name in ("elu_plus_one", "taylor_exp", "identity")}
 
@@ -24,7 +32,7 @@ class LinearHeads(AttentionHeads):
     feature_map   one of FEATURE_MAPS; it maps queries and keys after they are turned by their positions. Taylor's has
                   its scale inside, the others take head_dim^-0.5 with them.
     normalize     divide by the sum of the weights, as a softmax does. Not with identity, whose sum may be anything.
-    output_norm   norm what each head has read (RMSNorm over head_dim), as is usual where nothing is divided.
+    output_norm   norm what each head has read (RMSNorm over value_dim), as is usual where nothing is divided.
 
     Sources: Katharopoulos et al. 2020, section 3; Sun et al. 2023 (RetNet), section 2.1, for the norm.
     """
@@ -44,12 +52,12 @@ class LinearHeads(AttentionHeads):
             raise ValueError("normalize must be False with feature_map = 'identity': the weights may sum to 0 or less")
         self.feature_map, self.normalize = feature_map, normalize
         self.scale = 1.0 if feature_map == "taylor_exp" else self.head_dim**-0.5
-        self.output_norm = nn.RMSNorm(self.head_dim) if output_norm else None
+        self.output_norm = nn.RMSNorm(self.value_dim) if output_norm else None
 
     def read(
         self, q: Tensor, k: Tensor, v: Tensor, mask=None, *, positions: Tensor | None = None, cache=None
     ) -> Tensor:
-        """Return what each query reads, (B, T, heads * D).
+        """Return what each query reads, (B, T, read_width).
 
         q, k, v     (B, T, widths), straight from their projections.
         mask        a Visibility; None is causal.
@@ -66,11 +74,11 @@ class LinearHeads(AttentionHeads):
         group = self.heads // self.kv_heads
         q = phi(self._turned(self._split(q), positions))
         k = phi(self._turned(self._split(k), positions)).repeat_interleave(group, dim=1)
-        v = self._split(v).repeat_interleave(group, dim=1)
+        v = self._split(v, self.value_dim).repeat_interleave(group, dim=1)
         return q, without_padding(k, seen), v
 
     def joined(self, read: Tensor) -> Tensor:
-        """Return what the heads have read, (B, heads, T, D), side by side: (B, T, heads * D)."""
+        """Return what the heads have read, (B, heads, T, D), side by side: (B, T, read_width)."""
         if self.output_norm is not None:
             read = self.output_norm(read)
         return read.transpose(1, 2).flatten(2)
@@ -132,6 +140,45 @@ class JRTAttention(LinearAttention):
             prefix, v_enc = (one.to(reference.state_dtype(x.dtype)) for one in (prefix, v_enc))
             stream.state = LinearState(prefix.mT @ v_enc, prefix.sum(2))
         return self.output(self.joined(self._attend(q, k, v, Visibility(0), stream)))
+
+
+class GatedAttention(LinearAttention):
+    """Linear attention whose state fades: each target token, by a gate of its own, says what is left of the past.
+
+    The prefix is summed up whole, as in `LinearAttention`; from its end on, S_t = g_t S_{t-1} + k_t^T v_t with one
+    g_t = sigmoid(x_t W)^(1/16) for each head. Nothing is divided, so `normalize` must be False.
+
+    Source: Yang et al. 2024 (GLA, arXiv 2312.06635), section 4, for the gate and its 1/16; that the prefix does not
+    fade is this course's reading of what its article proposes.
+    """
+
+    def __init__(self, dim: int, *sizes, normalize: bool = False, **more):
+        if normalize:
+            raise ValueError("normalize must be False with a gate: what is left of a faded sum is no sum of weights")
+        super().__init__(dim, *sizes, normalize=False, **more)
+        self.gate = nn.Linear(dim, self.heads, bias=False)
+
+    def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
+        """Return (B, T, dim); the arguments are those of `LinearHeads.read`, without packed documents."""
+        seen = as_visibility(mask)
+        if seen.document_lens is not None:
+            raise ValueError("document_lens must be None: a gated state runs through the whole row")
+        q, k, v = self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
+        q, k, v = self.mapped(q, k, v, seen, positions)
+        prefix_len = check_prefix_len(seen.prefix_len, q)
+        faded = (F.logsigmoid(self.gate(x)) / 16).mT[..., None]  # (B, H, T, 1)
+        in_prefix = torch.arange(x.shape[1], device=x.device) < torch.tensor(prefix_len, device=x.device).reshape(-1, 1)
+        faded = without_padding(faded, seen).masked_fill(in_prefix[:, None, :, None], 0)
+        out = gated_prefix_linear_attention(q, k, v, faded, prefix_len, scale=self.scale)
+        if cache is not None:
+            since = faded.cumsum(2)  # how much of what came before this call is left at each token, as a logarithm
+            left = (since[:, :, -1:] - since).exp() * k
+            kv = left.mT @ v
+            if cache.state is not None:
+                out = out + self.scale * (q * since.exp()) @ cache.state.kv.to(q.dtype)
+                kv = kv + since[:, :, -1:].exp() * cache.state.kv
+            cache.state = LinearState(kv)
+        return self.output(self.joined(out))
 
 
 class _Stream:

@@ -43,11 +43,12 @@ class Config:
     heads: int = 4
     kv_heads: int | None = None  # key/value heads, each shared by heads / kv_heads queries; None: heads
     head_dim: int | None = None  # None: dim / heads
+    value_dim: int | None = None  # None: head_dim
     hidden: int | None = None  # features within the MLP; None: 4 dim, or 8/3 dim for SwiGLU, as many weights
     max_len: int = 256  # the most tokens in a row
-    attention: str = "softmax"  # or linear; or jrt, which has a second stream over the prefix
+    attention: str = "softmax"  # or linear; jrt, with a second stream over the prefix; gated, whose state fades
     feature_map: str = "elu_plus_one"  # of attention without a softmax, as are the next two; or taylor_exp, identity
-    normalize: bool = True  # divide by the sum of the weights
+    normalize: bool | None = None  # divide by the sum of the weights; None: yes, but for gated and identity
     output_norm: bool = False  # norm what each head has read
     block: str = "serial"  # or parallel: attention and the MLP side by side
     positions: str = "rotary"  # or learned; or with GLM's block positions, glm (two learned tables) or glm_rotary
@@ -67,8 +68,12 @@ class Config:
         filled = {
             "kv_heads": self.heads,
             "head_dim": self.dim // self.heads,
+            "value_dim": self.head_dim or self.dim // self.heads,
             "hidden": swiglu_hidden if self.mlp == "swiglu" else 4 * self.dim,
         }
+        if self.normalize is None:
+            divides = self.attention != "gated" and self.feature_map != "identity"
+            object.__setattr__(self, "normalize", divides)
         for name, value in filled.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
@@ -92,9 +97,8 @@ class Config:
     @property
     def attention_choices(self) -> dict:
         """What an attention layer of this kind takes besides its sizes."""
-        if self.attention == "softmax":
-            return {}
-        return {"feature_map": self.feature_map, "normalize": self.normalize, "output_norm": self.output_norm}
+        names = ("value_dim", "feature_map", "normalize", "output_norm")
+        return {name: getattr(self, name) for name in names[: 1 if self.attention == "softmax" else None]}
 
 
 class PrefixLM(nn.Module):

@@ -131,7 +131,7 @@ def test_even_with_a_new_digest_all_must_fit(saved):
     forged(config, {name: value for name, value in state.items() if name != "norm.weight"})
     refused(path, "weights that do not fit its config(?s:.)*norm.weight")
     forged({**config, "attention": "hard"}, state)
-    refused(path, "holds no valid config: attention must be one of softmax, linear, jrt, got 'hard'")
+    refused(path, "holds no valid config: attention must be one of softmax, linear, jrt, gated, got 'hard'")
     forged({**config, "wings": 2}, state)
     refused(path, "holds no valid config.*wings")
 

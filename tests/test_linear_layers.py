@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from course_lib.cache import KVCache
 from course_lib.layers import ParallelBlock, SerialBlock
-from course_lib.linear_layers import FEATURE_MAPS, JRTAttention, LinearAttention, LinearHeads
+from course_lib.linear_layers import FEATURE_MAPS, GatedAttention, JRTAttention, LinearAttention, LinearHeads
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
 from course_lib.positions import rotary
@@ -118,7 +118,33 @@ def test_jrt_adds_a_second_stream_over_the_prefix(fused):
     assert (layer(x, Visibility(3)) - plain(x, Visibility(3))).abs().max() > 1e-2  # weights 0/1/2, not 0/1
 
 
-@pytest.mark.parametrize("attention", ["linear", "jrt"])
+@pytest.mark.parametrize("P", [0, 3, LENGTH, [2, 5]])
+def test_a_gated_state_fades_from_the_end_of_the_prefix_on(P):
+    """By the recurrence, head by head."""
+    layer, x = made(GatedAttention(DIM, HEADS, HEAD_DIM, output_norm=True)), inputs()
+    out = torch.zeros(2, LENGTH, HEADS * HEAD_DIM, dtype=x.dtype)
+    for b, prefix in enumerate(P if isinstance(P, list) else [P, P]):
+        for h in range(HEADS):
+            own = slice(h * HEAD_DIM, (h + 1) * HEAD_DIM)
+            q, k = (
+                [
+                    phi_by_hand("elu_plus_one", one)
+                    for one in rotary((x[b] @ w[own].T)[None, None], torch.arange(LENGTH))[0, 0]
+                ]
+                for w in (layer.query.weight, layer.key.weight)
+            )
+            v = x[b] @ layer.value.weight[own].T
+            state = sum((torch.outer(k[j], v[j]) for j in range(prefix)), torch.zeros(HEAD_DIM, HEAD_DIM).double())
+            for t in range(LENGTH):
+                if t >= prefix:
+                    left = torch.sigmoid(x[b, t] @ layer.gate.weight[h]) ** (1 / 16)
+                    state = left * state + torch.outer(k[t], v[t])
+                read = HEAD_DIM**-0.5 * q[t] @ state
+                out[b, t, own] = F.rms_norm(read, (HEAD_DIM,), layer.output_norm.weight)
+    torch.testing.assert_close(layer(x, Visibility(P)), out @ layer.output.weight.T)
+
+
+@pytest.mark.parametrize("attention", ["linear", "jrt", "gated"])
 @pytest.mark.parametrize("P", [0, 3, LENGTH])
 def test_who_is_moved_is_who_may_look(attention, P):
     block = made(SerialBlock(DIM, heads=HEADS, head_dim=HEAD_DIM, hidden=8, attention=attention))
@@ -160,7 +186,13 @@ def model_of(**changes):
     return PrefixLM(dataclasses.replace(SMALL, **changes)).double().eval()
 
 
-MODELS = [{}, {"attention": "jrt"}, {"block": "parallel"}, {"normalize": False, "output_norm": True}]
+MODELS = [
+    {},
+    {"attention": "jrt"},
+    {"attention": "gated", "normalize": False, "output_norm": True},
+    {"block": "parallel"},
+    {"normalize": False, "output_norm": True},
+]
 
 
 @pytest.mark.parametrize("changes", MODELS, ids=str)
@@ -240,6 +272,10 @@ def test_refusals_in_words():
     cache.model(tokens, 2, cache=cache)
     with pytest.raises(ValueError, match="a state cannot be taken apart; begin with a new cache"):
         cache.model(tokens, 3, cache=cache)
+    with pytest.raises(ValueError, match="normalize must be False with a gate"):
+        model_of(attention="gated", normalize=True)
+    with pytest.raises(ValueError, match="document_lens must be None: a gated state"):
+        model_of(attention="gated", normalize=False)(torch.zeros(1, 5, dtype=torch.int64), [1, 1], document_lens=[2, 3])
     with pytest.raises(TypeError, match="normalize must be True or False, got 1"):
         model_of(normalize=1)
     assert set(FEATURE_MAPS) == {"elu_plus_one", "taylor_exp", "identity"}

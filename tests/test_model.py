@@ -307,7 +307,7 @@ def test_sizes_are_what_the_config_says():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"attention": "hard"}, "attention must be one of softmax, linear, jrt, got 'hard'"),
+        ({"attention": "hard"}, "attention must be one of softmax, linear, jrt, gated, got 'hard'"),
         ({"block": "sideways"}, "block must be one of serial, parallel, got 'sideways'"),
         ({"positions": "alibi"}, "positions must be one of rotary, learned, glm, glm_rotary, got 'alibi'"),
         ({"positions": "glm_rotary", "head_dim": 6}, "head_dim must be a multiple of 4 for glm_rotary, got 6"),
