@@ -35,8 +35,9 @@ ARMS = {
     "softmax, causal, question last": ("softmax", False, "question last"),
 }
 RECALL = {
-    "dim": 64, "layers": 2, "heads": 4, "head_dim": 4, "hidden": 256, "positions": "learned", "norm": "layernorm",
-    "mlp": "gelu", "max_len": 128, "tied": False, "batch_size": 64, "steps": 800, "learning_rate": 5e-3,
+    "dim": 64, "layers": 2, "heads": 4, "head_dim": 4, "value_dim": 16, "hidden": 256,
+    "positions": "learned", "norm": "layernorm", "mlp": "gelu", "max_len": 128, "tied": False,
+    "batch_size": 64, "steps": 800, "learning_rate": 5e-3,
 }  # fmt: skip
 HELD_OUT = 512
 
@@ -102,6 +103,7 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
             if isinstance(module, torch.nn.Linear):  # the model's own, 0.02, is for wide layers
                 module.weight.normal_(std=module.in_features**-0.5)
         run.model.embedding.weight.copy_(_vectors(seed, run.model.config.dim))
+    run.model.embedding.weight.requires_grad_(False)
     return run
 
 
