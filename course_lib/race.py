@@ -1,8 +1,9 @@
 """Which of several functions is faster here? They run in turn, round after round, and the ratios within a round count.
 
 A machine is never quiet: what slows one call down slows the next one too. So every contender runs once in each round,
-each round begins with another one, and two contenders are compared by their times in the same round; the median of
-these ratios is the result, and the middle half of them its spread. Times by themselves are worth little; ratios carry
+each round begins with another one, now forwards and now backwards, for a call may find in the caches what the one
+before it left there. Two contenders are compared by their times in the same round; the median of these ratios is the
+result, and the middle half of them its spread. Times by themselves are worth little; ratios carry
 over from one day to the next.
 
     result = race({"serial": lambda: serial(x), "parallel": lambda: parallel(x)})
@@ -160,7 +161,8 @@ def race(
         if max_seconds is not None and done >= 3 and clock() - started > max_seconds:
             break
         turn = done % len(names)
-        for name in names[turn:] + names[:turn]:
+        order = names[turn:] + names[:turn]
+        for name in order[:: -1 if done // len(names) % 2 else 1]:  # else one would always follow the same other
             times[name].append(sample(contenders[name], calls[name]))
     return Race(times, machine(device), today())
 
