@@ -71,7 +71,7 @@ def axes_of(width: float, height: float, columns: int = 1, *, grid: str = "x"):
 def arms_picture(results: dict) -> Figure:
     """Draw the held-out loss of every arm and seed, with what each arm read and what it was scored on."""
     arms, titles = arms_of(results), data_of(results)
-    colours = dict(zip(reversed(arms), (LIGHT["prefix"], LIGHT["target"], LIGHT["muted"]), strict=False))
+    colours = dict(zip(reversed(arms), (LIGHT[role] for role in ("prefix", "target", "muted", "added")), strict=False))
     told = {data: {arm: _tokens(results, data, arm) for arm in arms} for data in titles}
     alike = all(len(set(of_data.values())) == 1 for of_data in told.values())  # then the title says it, once for all
     figure, axes = axes_of(3.8 * len(titles) if alike else 5.5 * len(titles), 1 + 0.8 * len(arms), len(titles))

@@ -18,7 +18,7 @@ from . import pictures, race_words
 from .explorer_checks import check_number
 from .race_pictures import draw_race
 from .race_words import DIM, EIGHTHS, FORMS, HEADS, TILE, key, place
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, HeardWhileBusy
 
 LENGTHS = race_words.LENGTHS
 PROBE = LENGTHS[1]  # from here, the time of a longer softmax is estimated
@@ -57,7 +57,7 @@ def more_rounds(before: Race | None, functions: dict[str, Callable], device: tor
     return Race(times, more.machine, more.date)
 
 
-class KernelRaceExplorer(ExplorerWidget, source="race_explorer"):
+class KernelRaceExplorer(HeardWhileBusy, ExplorerWidget, source="race_explorer"):
     """Show what a prefix does to the cost of softmax and of linear attention: counted, measured here, and recorded.
 
     total_len: L, 1024, 4096 or 16384. prefix_eighths: how many eighths of it are prefix, 0 to 8. Both are traits: read
@@ -211,18 +211,6 @@ class KernelRaceExplorer(ExplorerWidget, source="race_explorer"):
     def set_state(self, sync_data):
         with self._lock:
             super().set_state(sync_data)
-
-    def open(self) -> None:
-        super().open()
-        self._hear_while_busy()
-
-    def _send(self, msg, buffers=None) -> None:
-        super()._send(msg, buffers)
-        self._hear_while_busy()
-
-    def _hear_while_busy(self) -> None:
-        """Let Stop come while a cell measures; `TrainingPanel` says how."""
-        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
     @t.validate("total_len", "prefix_eighths")
     def _checked(self, proposal):

@@ -16,7 +16,7 @@ from IPython.display import display
 
 from course_lib.training import Record, Run
 
-from .widgets import CourseWidget
+from .widgets import HeardWhileBusy
 
 __all__ = ["TrainingPanel", "train_live"]
 
@@ -35,7 +35,7 @@ def train_live(run: Run, *, title: str | None = None, until: int | None = None) 
     panel.train(until)
 
 
-class TrainingPanel(CourseWidget, source="training_panel"):
+class TrainingPanel(HeardWhileBusy, source="training_panel"):
     """The panel of one run. `train` trains and shows it; a panel that is only shown tells how far the run is."""
 
     title = traitlets.Unicode().tag(sync=True)
@@ -84,23 +84,6 @@ class TrainingPanel(CourseWidget, source="training_panel"):
             raise
         self._show("finished" if self._run.finished else "stopped")
         return record
-
-    def open(self) -> None:
-        super().open()
-        self._hear_while_busy()
-
-    def _send(self, msg, buffers=None) -> None:
-        super()._send(msg, buffers)
-        self._hear_while_busy()
-
-    def _hear_while_busy(self) -> None:
-        """Let the browser's messages come in a thread of their own, also while the cell trains.
-
-        JupyterLab asks for that thread (a subshell), but ipykernel, from 7.4 on, delivers to whoever spoke last through
-        the widget: to the cell, behind which Stop would wait until all is over. Without that note, JupyterLab has its
-        way. Where there is no such note, or there are no subshells, this does nothing.
-        """
-        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
     def describe(self) -> str:
         record, done = self._run.record, f"{self._run.step} of {self._run.steps} steps"
