@@ -1,7 +1,7 @@
 """Recall with a small memory: a list of facts, key -> value, and questions about some of them.
 
-A fact is one token, whose vector begins as its key's plus its value's, so that nothing has to be found out but which
-fact is asked for. The prefix holds facts and questions; the target is the questions again, each to be answered with its
+A fact is one token, whose vector is its key's plus its value's, so that nothing has to be found out but which fact is
+asked for. The prefix holds facts and questions; the target is the questions again, each to be answered with its
 value.
 
     question last     fact fact fact ... question question | question question
@@ -15,10 +15,12 @@ Source: Arora et al. 2024 (Just Read Twice, arXiv 2407.05483), section 3, for th
 """
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from ._check import whole_number
-from .arms import new_run
 from .layers import one_of
+from .model import Config, PrefixLM
 from .objectives import Example
 from .training import Run
 
@@ -88,28 +90,40 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
         right = logits[:, -QUESTIONS:].argmax(-1) == held_out.targets[:, -QUESTIONS:]
         return {"recalled": right.float().mean().item()}
 
-    run = new_run(
-        seed,
-        RECALL | {"attention": attention} | sizes,
-        vocab_size(),
-        lambda step: recall_batch(RECALL["batch_size"], seed, step=step, **how),
-        steps=steps,
+    chosen = RECALL | {"attention": attention} | sizes
+    batch_size, asked_steps, rate = (chosen.pop(name) for name in ("batch_size", "steps", "learning_rate"))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = PrefixLM(Config(vocab_size=vocab_size(), **chosen))
+        model.embedding = _FactEmbedding(model.config.dim)
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()  # the model's own beginning, 0.02, is for wide layers
+    return Run(
+        model,
+        lambda step: recall_batch(batch_size, seed, step=step, **how),
+        steps=asked_steps if steps is None else steps,
+        learning_rate=rate,
+        seed=seed,
         evaluate=recalled,
         objective=f"recall: {arm}",
     )
-    with torch.no_grad(), torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        for module in run.model.modules():
-            if isinstance(module, torch.nn.Linear):  # the model's own, 0.02, is for wide layers
-                module.weight.normal_(std=module.in_features**-0.5)
-        run.model.embedding.weight.copy_(_vectors(seed, run.model.config.dim))
-    run.model.embedding.weight.requires_grad_(False)
-    return run
 
 
-def _vectors(seed: int, dim: int) -> torch.Tensor:
-    """Return the vectors that training begins with, (vocab_size, dim)."""
-    keys, values, answers = torch.randn(KEYS + 2 * VALUES, dim, generator=torch.Generator().manual_seed(seed)).split(
-        [KEYS, VALUES, VALUES]
-    )
-    return torch.cat([(keys[:, None] + values).flatten(0, 1), keys, answers])
+class _FactEmbedding(nn.Module):
+    """The vectors of all ids: a fact's is its key's plus its value's plus a mark, a question's its key's plus one."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.keys, self.values, self.answers, self.marks = (
+            nn.Parameter(torch.randn(count, dim)) for count in (KEYS, VALUES, VALUES, 2)
+        )
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """(vocab_size, dim)."""
+        facts = (self.keys[:, None] + self.values + self.marks[0]).flatten(0, 1)
+        return torch.cat([facts, self.keys + self.marks[1], self.answers])
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return F.embedding(ids, self.weight)

@@ -112,6 +112,17 @@ def test_palm_repeats(data):
     assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
 
 
+def test_linear_was_recorded_with_these_sizes_and_repeats():
+    record = RECORDS["linear"]
+    assert record["config"] == {"stories": arms.STORYTELLER}
+    runs = sorted((run["arm"], run["seed"]) for run in record["arms"])
+    assert runs == sorted((arm, seed) for arm in experiments.LINEAR_ARMS for seed in range(record["seeds"]))
+    recorded = next(run for run in record["arms"] if run["arm"] == "divided by the sum")
+    run = experiments.linear_run(recorded["seed"], recorded["arm"])
+    run.evaluate = None
+    assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
 def test_the_glm_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     tiny = {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2, "steps": 1}
     monkeypatch.setattr(blank_arms, "BLANKS", blank_arms.BLANKS | tiny)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib import arms, blank_arms, recall
+from course_lib import arms, blank_arms
 from course_lib.classroom import evidence
 from course_lib.data import encode_story, python_docs, story_vocabulary
 from course_lib.layers import BLOCKS
@@ -159,20 +159,6 @@ def linear(seeds: int) -> dict:
 def linear_run(seed: int, arm: str):
     rate = arms.STORYTELLER["learning_rate"] / 2
     return arms.storyteller_run(seed, arms.ARMS[2], changes={"learning_rate": rate} | LINEAR_ARMS[arm])
-
-
-def recall_arms(seeds: int) -> dict:
-    """Lesson 07: recall with a small state, by who reads how."""
-    torch.set_num_threads(1)  # so small that a second thread would only wait
-    runs = []
-    for seed in range(seeds):
-        for arm in recall.ARMS:
-            record = recall.recall_run(seed, arm).train()
-            share = round(record.evaluations[-1]["recalled"], 4)
-            runs.append({"arm": arm, "seed": seed, "recalled": share, **_cost(record)})
-            runs[-1]["first_losses"] = record.losses[:FIRST]
-            print(runs[-1], flush=True)
-    return {"config": recall.RECALL, "arms": runs}
 
 
 EXPERIMENTS = {

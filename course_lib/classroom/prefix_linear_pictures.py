@@ -1,13 +1,11 @@
-"""The pictures of lesson 07: what a prefix costs with and without a softmax, and what a small state recalls."""
-
-from statistics import mean
+"""The picture of lesson 07: what a prefix costs, with a softmax and without."""
 
 from matplotlib.figure import Figure
 
 from course_lib import costs as softmax_costs
 from course_lib.linear_costs import linear_cost
 
-from .evidence import arms_of, axes_of
+from .evidence import axes_of
 from .palette import LIGHT
 
 LENGTH, SIZES = 4096, {"key_dim": 64, "value_dim": 64, "chunk": 64}
@@ -40,33 +38,3 @@ def costs(guess=None) -> Figure:
     axis.set_title(f"T = {LENGTH:,}, features and chunks of 64, counted", fontsize=11, color=LIGHT["ink"])
     axis.legend(frameon=False, loc="upper left")
     return figure
-
-
-def recalled(results: dict, arm: str) -> list[float]:
-    """Return the share that each seed of an arm recalled."""
-    return [run["recalled"] for run in results["arms"] if run["arm"] == arm]
-
-
-def recall(results: dict, guess=None) -> Figure:
-    """Draw the share of questions that each arm answers right, a dot a seed; the guessed arm is marked."""
-    arms = arms_of(results)
-    figure, (axis,) = axes_of(8.6, 0.9 + 0.5 * len(arms))
-    for row, arm in enumerate(arms):
-        shares = [100 * share for share in recalled(results, arm)]
-        role = "prefix" if arm.startswith("prefix") else "muted" if arm.startswith("softmax") else "target"
-        axis.plot(shares, [row] * len(shares), "o", color=LIGHT[role], ms=8, alpha=0.7, mec=LIGHT["paper"])
-        axis.plot([mean(shares)] * 2, [row - 0.28, row + 0.28], color=LIGHT[role], lw=2.5)
-        if arm == guess:
-            axis.annotate("your guess", (2, row), va="center", fontsize=9, color=LIGHT["bad"])
-    axis.set_yticks(range(len(arms)), arms, fontsize=9.5)
-    axis.set(ylim=(len(arms) - 0.5, -0.5), xlim=(0, 101), xlabel="% of questions answered right; a dot is a seed")
-    return figure
-
-
-def recall_in_words(results: dict) -> str:
-    """Return the numbers in one sentence: means over seeds, and their range."""
-    told = []
-    for arm in arms_of(results):
-        shares = recalled(results, arm)
-        told.append(f"{arm} {mean(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})")
-    return f"Questions answered right: {', '.join(told)}."

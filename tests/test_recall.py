@@ -1,0 +1,78 @@
+"""Recall: what is asked was told, what may be seen is what the order says, and the arms differ in what they say."""
+
+import pytest
+import torch
+
+from course_lib import recall
+from course_lib.recall import ARMS, FACTS, KEYS, ORDERS, QUESTIONS, VALUES, recall_batch, recall_run, vocab_size
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_question_is_answered_by_a_fact_of_the_prefix(order):
+    batch = recall_batch(50, seed=1, order=order)
+    length = int(batch.prefix_len[0])
+    assert batch.inputs.shape[1] == length + QUESTIONS
+    for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
+        facts = dict(divmod(one, VALUES) for one in inputs[:length] if one < KEYS * VALUES)
+        assert len(facts) == FACTS
+        for question, answer in zip(inputs[length:], targets[length:], strict=True):
+            assert KEYS * VALUES <= question < KEYS * (VALUES + 1)
+            assert answer == KEYS * (VALUES + 1) + facts[question - KEYS * VALUES]
+        assert len(set(inputs[length:])) == QUESTIONS
+    assert batch.loss_mask.sum(1).tolist() == [QUESTIONS] * 50
+    assert batch.loss_mask[:, -QUESTIONS:].all()
+
+
+def test_the_orders_hold_the_same_facts_and_questions_in_other_places():
+    first, last, twice = (
+        recall_batch(3, seed=2, order=order).inputs for order in ("question first", "question last", "read twice")
+    )
+    facts, questions = last[:, :FACTS], last[:, FACTS : FACTS + QUESTIONS]
+    assert torch.equal(first, torch.cat([questions, facts, questions], 1))
+    assert torch.equal(twice, torch.cat([facts, questions, facts, questions, questions], 1))
+
+
+def test_a_batch_is_a_function_of_its_seed_and_step():
+    one, again, other, later = (recall_batch(4, seed=s, step=t).inputs for s, t in ((3, 0), (3, 0), (4, 0), (3, 1)))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert not torch.equal(one, later)
+    assert int(one.max()) < vocab_size()
+
+
+def test_an_arm_changes_the_mask_or_the_order_and_never_the_facts():
+    inputs = {}
+    for arm, (attention, prefix, order) in ARMS.items():
+        run = recall_run(0, arm, steps=1)
+        batch = run.batch_of(0)
+        assert run.model.config.attention == attention
+        assert batch.prefix_len.unique().tolist() == [batch.inputs.shape[1] - QUESTIONS if prefix else 0]
+        inputs.setdefault(order, batch.inputs)
+        assert torch.equal(inputs[order], batch.inputs)
+
+
+def test_a_facts_vector_is_its_keys_and_its_values():
+    model = recall_run(0, next(iter(ARMS)), steps=1).model
+    fact = model.embedding(torch.tensor(5 * VALUES + 3))
+    torch.testing.assert_close(fact, model.embedding.keys[5] + model.embedding.values[3])
+    question = model.embedding(torch.tensor(KEYS * VALUES + 5))
+    torch.testing.assert_close(question, model.embedding.keys[5] + model.embedding.mark[0])
+    assert model.embedding.weight.shape == (vocab_size(), model.config.dim)
+
+
+def test_training_takes_steps_and_measures(monkeypatch):
+    monkeypatch.setattr(recall, "HELD_OUT", 8)
+    record = recall_run(0, "prefix, question last", steps=2).train()
+    assert record.steps_done == 2
+    assert 0 <= record.evaluations[-1]["recalled"] <= 1
+
+
+def test_refusals_in_words():
+    with pytest.raises(ValueError, match="order must be one of question last, question first, read twice, got 'any'"):
+        recall_batch(1, 0, order="any")
+    with pytest.raises(ValueError, match="arm must be one of causal, question last"):
+        recall_run(0, "best")
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        recall_batch(0, 0)
