@@ -167,7 +167,6 @@ EXPERIMENTS = {
     "glm_docs": glm_docs,
     "palm": palm,
     "linear": linear,
-    "recall": recall_arms,
 }
 
 
