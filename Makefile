@@ -17,7 +17,7 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench lint lock links
+.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench race lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -49,10 +49,14 @@ notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 experiments: setup ## train what the lessons compare, over several seeds, and record it
 	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)
 
-bench: setup-browser ## measure the explorer's answers, a training step, and the backends of attention
+bench: setup-browser ## measure the explorer, a training step, and every backend of attention (see BENCHMARKS.md)
 	$(VENV_PYTHON) tools/bench_explorer.py
-	$(VENV_PYTHON) tools/bench_softmax.py
 	$(VENV_PYTHON) tools/profile_step.py
+	$(VENV_PYTHON) tools/bench_softmax.py --json benchmarks/softmax.json
+	$(VENV_PYTHON) tools/bench_linear.py --json benchmarks/linear.json
+
+race: setup ## record the race of the kernels that lesson 07 shows
+	$(VENV_PYTHON) tools/bench_race.py
 
 lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .

@@ -208,3 +208,14 @@ def test_lesson_05_says_what_its_record_says():
     assert evidence.winner(results, "stories") == "serial"
     assert evidence.winner(results, "stories, half rate") == evidence.NO_WINNER
     assert evidence.winner(results, "docs") == evidence.NO_WINNER
+
+
+def test_lesson_06_says_what_its_record_says():
+    """Dividing is better in every seed, the norm does not mend it, and softmax is ahead of all."""
+    results = evidence.load("linear")
+    of_arm = {arm: evidence.of_arm(results, "stories, half rate", arm, "loss") for arm in evidence.arms_of(results)}
+    softmax, divided, plain, normed = of_arm.values()
+    assert list(of_arm) == ["softmax", "divided by the sum", "not divided", "not divided, normed"]
+    assert max(softmax) < min(divided)
+    assert max(divided) < min(*plain, *normed)
+    assert max(plain) < min(normed)

@@ -400,6 +400,15 @@ def added(S, q, k, v):
     return S + torch.outer(k, v), q @ (S + torch.outer(k, v))
 
 
+def summed(q, k, v, product):
+    """The running sum, with another product than the outer one."""
+    state, out = q.new_zeros(q.shape[1], v.shape[1]), []
+    for q_t, k_t, v_t in zip(q, k, v, strict=True):
+        state = state + product(k_t, v_t)
+        out.append(q_t @ state)
+    return torch.stack(out)
+
+
 WRONG_SUMS = {
     "read_before_add": running(lambda S, q, k, v: (S + torch.outer(k, v), q @ S)),
     "reset": running(lambda S, q, k, v: (S, q @ (S + torch.outer(k, v)))),
@@ -407,6 +416,8 @@ WRONG_SUMS = {
     "future": lambda q, k, v: q @ (k.T @ v),
     "aliased": kept_in_a_list,
     "reversed": lambda q, k, v: linear_attention.running_sum(q.flip(0), k.flip(0), v.flip(0)).flip(0),
+    "scalar": lambda q, k, v: summed(q, k, v, lambda k_t, v_t: k_t @ v_t),
+    "elementwise": lambda q, k, v: summed(q, k, v, lambda k_t, v_t: k_t * v_t),
     "list": running(added, finish=list),
     "joined": running(added, finish=torch.cat),
     "last_row": running(added, finish=lambda rows: rows[-1]),

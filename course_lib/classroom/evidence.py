@@ -74,7 +74,7 @@ def arms_picture(results: dict) -> Figure:
     colours = dict(zip(reversed(arms), (LIGHT[role] for role in ("prefix", "target", "muted", "added")), strict=False))
     told = {data: {arm: _tokens(results, data, arm) for arm in arms} for data in titles}
     alike = all(len(set(of_data.values())) == 1 for of_data in told.values())  # then the title says it, once for all
-    figure, axes = axes_of(3.8 * len(titles) if alike else 5.5 * len(titles), 1 + 0.8 * len(arms), len(titles))
+    figure, axes = axes_of(max(7, 3.8 * len(titles)) if alike else 5.5 * len(titles), 1 + 0.8 * len(arms), len(titles))
     for axis, (data, title) in zip(axes, titles.items(), strict=True):
         for row, arm in enumerate(arms):
             losses = of_arm(results, data, arm, "loss")

@@ -59,7 +59,7 @@ def race_orders(max_seconds: float = 2.0) -> Race:
 
 def orders_in_words(found: Race) -> str:
     """Return the race in lines: the time of each, and how many times that of the reordered form."""
-    lines = [f"{LENGTH:,} tokens, {HEADS} heads of {DIM}:"]
+    lines = [f"{LENGTH:,} tokens, {HEADS} heads of {DIM}: the time, and how many times that of Q (Kᵀ V)"]
     for name in found.times:
         ratio = found.ratio(name, "Q (Kᵀ V)").median
         lines.append(f"{name:10}{1e3 * found.median(name):8.2f} ms{ratio:8.1f} times")

@@ -123,7 +123,10 @@ def of_pairs(q: Tensor, k: Tensor, v: Tensor, slips: dict[str, tuple[list[Tensor
 
 def counts_of(fn: Callable, q: Tensor, k: Tensor, *rest) -> Tensor | None:
     """Return how often each key counts for each query, (T, T) whole numbers; None if the output is no such sum."""
-    weights = called(fn, q, k, torch.eye(len(q), dtype=q.dtype), *rest)
+    try:
+        weights = called(fn, q, k, torch.eye(len(q), dtype=q.dtype), *rest)
+    except Wrong:  # with values of another width it fails: what went wrong is told of the learner's own case
+        return None
     if not isinstance(weights, Tensor) or weights.shape != (len(q), len(q)):
         return None
     counts = weights / (q @ k.T)
@@ -311,6 +314,14 @@ def _judge_running_sum(fn):
                 "the state lies on its side: `torch.outer(k_t, v_t)` is (Dk, Dv), and q_t @ S reads it. With Dk = Dv "
                 "no shape tells you",
             )
+            slips["scalar"] = (
+                [q.sum(1, keepdim=True) * (k * v).sum(1, keepdim=True).cumsum(0).expand_as(v)],
+                "`k_t` has one dimension, so `k_t.T @ v_t` is a single number. `torch.outer(k_t, v_t)` is (Dk, Dv)",
+            )
+            slips["elementwise"] = (
+                [q.sum(1, keepdim=True) * (k * v).cumsum(0)],
+                "`k_t * v_t` multiplies entry by entry. `torch.outer(k_t, v_t)` is (Dk, Dv)",
+            )
         slips["normalised"] = (
             [right / (q @ k.T).tril().sum(1, keepdim=True)],
             "it is divided by the sum of the weights; here nothing is divided",
@@ -475,10 +486,10 @@ def _chunk_slips(q: Tensor, k: Tensor, v: Tensor, chunk: int) -> Slips:
 @exercise(
     "suspect_chunks",
     notebook=NOTEBOOK,
-    title="a printed formula that forgets a chunk",
+    title="a printed formula, to the letter",
     objective="linear_attention.errata",
     minutes=5,
-    difficulty=3,
+    difficulty=2,
     hint="Say in words what S[c] holds when chunk c + 1 reads it. Which chunks come before chunk c + 1?",
     solution=mended_chunks,
 )
@@ -498,7 +509,7 @@ def _judge_suspect_chunks(fn):
         counts = counts_of(fn, q, k, chunk)
         words = told_pairs(counts if counts is not None else _literal(len(q), chunk), masks.causal_mask(len(q)))
         words = words[0].lower() + words[1:]
-        raise Untouched(f"{_told_chunks(q, chunk)} {words} The formula drops the chunk before each chunk. Where?")
+        raise Untouched(f"{_told_chunks(q, chunk)} {words} Which line loses them?")
     for (q, k, v, chunk), out in zip(given, outputs, strict=True):
 
         def more(q=q, k=k, chunk=chunk):
@@ -554,7 +565,7 @@ def _judge_suspect_softmax(fn):
         weights = ((q @ k.T) * mask).softmax(-1)[0]
         raise Untouched(
             f"Of four tokens, the query at 0 gives {weights[1:].sum():.0%} of its weight to the three keys that it "
-            "must not see. You know this leak from lesson 02: a hidden score becomes 0, and exp(0) = 1."
+            "must not see. You know this leak from lesson 02. Why does the mask not hide them?"
         )
     scaled = close(outputs[0], masked_attention(*cases[0]))  # divided by the root, as in lesson 02: as good
     if not scaled:

@@ -277,6 +277,8 @@ def _run(calls: list, q, k, v, prefix_len, state):
     calls.append((len(q), prefix_len, state))
     if not isinstance(prefix_len, int) or not 0 <= prefix_len <= len(q):
         raise ValueError(f"prefix_len must be 0 to {len(q)}, for there are {len(q)} tokens; got {prefix_len}")
+    if state is not None and (not isinstance(state, torch.Tensor) or state.shape != (k.shape[1], v.shape[1])):
+        raise TypeError(f"state must be None or a tensor of shape {(k.shape[1], v.shape[1])}, got {state!r:.60}")
     initial = None if state is None else LinearState(state[None, None])
     out, last = prefix_linear_attention(
         *(x[None, None] for x in (q, k, v)), prefix_len, initial_state=initial, return_state=True
