@@ -79,7 +79,7 @@ class KVCache(DecodingCache):
         batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
         shape = (self.batch_size, config.kv_heads, self.capacity)
         self.keys = [torch.zeros(*shape, config.head_dim, **own) for _ in range(config.layers)]
-        self.values = [torch.zeros(*shape, config.value_dim, **own) for _ in range(config.layers)]
+        self.values = [torch.zeros(*shape, config.value_dim or config.head_dim, **own) for _ in range(config.layers)]
         whole = {"dtype": torch.int64, "device": weight.device}
         self.tokens = torch.zeros(batch, **whole)
         self.positions = torch.zeros((*batch, 2) if config.has_blocks else batch, **whole)

@@ -68,9 +68,10 @@ class Config:
         filled = {
             "kv_heads": self.heads,
             "head_dim": self.dim // self.heads,
-            "value_dim": self.head_dim or self.dim // self.heads,
             "hidden": swiglu_hidden if self.mlp == "swiglu" else 4 * self.dim,
         }
+        if self.value_dim is not None:
+            whole_number("value_dim", self.value_dim, low=1)
         if self.normalize is None:
             divides = self.attention != "gated" and self.feature_map != "identity"
             object.__setattr__(self, "normalize", divides)

@@ -259,10 +259,12 @@ def test_no_valid_row_is_encoded_in_vain(monkeypatch):
 
 
 def test_memory_is_what_the_description_says():
-    model = made(layers=5, heads=6, kv_heads=2, head_dim=4, value_dim=4)
+    model = made(layers=5, heads=6, kv_heads=2, head_dim=4)
     cache = KVCache(model, 3, capacity=10)
     numbers = 2 * 5 * 2 * 4 + 12
     assert cache.nbytes == 3 * 10 * (4 * numbers + 2 * 8) + 3 * 12 * 4  # and the answer to the last token
+    wide = made(layers=5, heads=6, kv_heads=2, head_dim=4, value_dim=10)
+    assert KVCache(wide, 3, capacity=10).nbytes - cache.nbytes == 3 * 10 * 4 * 5 * 2 * (10 - 4)
     assert KVCache(model, 3).capacity == SMALL.max_len
     assert made(dtype=torch.bfloat16).config == SMALL
     assert KVCache(made(dtype=torch.bfloat16), 1).keys[0].dtype == torch.bfloat16

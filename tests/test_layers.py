@@ -116,6 +116,14 @@ def test_the_weights_are_those_that_attention_uses(kv_heads):
         torch.testing.assert_close(layer.output(read.transpose(1, 2).flatten(2)), layer(x, given))
 
 
+def test_values_may_have_a_width_of_their_own():
+    layer, x = made(Attention(DIM, HEADS, HEAD_DIM, 2, value_dim=5)), inputs()
+    assert (layer.value.weight.shape, layer.output.weight.shape) == ((2 * 5, DIM), (DIM, HEADS * 5))
+    values = (x @ layer.value.weight.T).view(2, LENGTH, 2, 5).transpose(1, 2).repeat_interleave(2, dim=1)
+    read = layer.weights(x, Visibility(3)) @ values
+    torch.testing.assert_close(layer(x, Visibility(3)), read.transpose(1, 2).flatten(2) @ layer.output.weight.T)
+
+
 class Held:
     """The simplest cache there is: it keeps what it is given."""
 

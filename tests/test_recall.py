@@ -53,12 +53,12 @@ def test_an_arm_changes_the_mask_or_the_order_and_never_the_facts():
         assert torch.equal(inputs[order], batch.inputs)
 
 
-def test_a_facts_vector_is_its_keys_and_its_values():
+def test_a_facts_vector_is_its_keys_and_its_values_and_a_mark():
     model = recall_run(0, next(iter(ARMS)), steps=1).model
     fact = model.embedding(torch.tensor(5 * VALUES + 3))
-    torch.testing.assert_close(fact, model.embedding.keys[5] + model.embedding.values[3])
+    torch.testing.assert_close(fact, model.embedding.keys[5] + model.embedding.values[3] + model.embedding.marks[0])
     question = model.embedding(torch.tensor(KEYS * VALUES + 5))
-    torch.testing.assert_close(question, model.embedding.keys[5] + model.embedding.mark[0])
+    torch.testing.assert_close(question, model.embedding.keys[5] + model.embedding.marks[1])
     assert model.embedding.weight.shape == (vocab_size(), model.config.dim)
 
 
