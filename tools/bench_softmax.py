@@ -118,7 +118,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--repeats", type=int, default=15, help="rounds of a race")
-    parser.add_argument("--seconds", type=float, default=8, help="no round begins later, on the clock chosen")
+    parser.add_argument("--seconds", type=float, default=6, help="no round begins later, on the clock chosen")
     parser.add_argument("--json", type=Path, help="write the times here")
     given = sys.argv[1:] if arguments is None else [str(one) for one in arguments]
     options = parser.parse_args(given)
