@@ -32,10 +32,11 @@ def prefix_softmax_attention(
                              float64 and has no gradient.
                 "auto"       "split" on the CPU from T = 1024 on, else "sdpa"; "sdpa" too when no mask is needed.
 
-    The rule of "auto" was measured on one thread of an x86-64 with AVX-512 (`tools/bench_softmax.py --crossover`): up to
-    T = 256 the mask is cheaper than a second call; at 512 the prefix length decides, and "split" takes 0.8 to 1.15 of
-    the time of "sdpa", in bfloat16 up to 1.3; from 1024 on it was the faster for every prefix length, forward and with
-    backward, in both types. "flex" took longer than "split" wherever the two were raced, and "reference" is for reading.
+    The rule of "auto" was measured on one thread of an x86-64 with AVX-512 (`tools/bench_softmax.py --crossover`): up
+    to T = 256 the mask is cheaper than a second call; at 512 the prefix length decides, and "split" takes 0.8 to 1.15
+    of the time of "sdpa", in bfloat16 up to 1.3; from 1024 on it was at least as fast for every prefix length tried,
+    forward and with backward, in both types. "flex" took longer than "split" wherever the two were raced, and
+    "reference" is for reading.
 
     Gradients reach q, k and v. Wrong shapes, dtypes, devices and lengths raise ValueError or TypeError, as does a
     backend that cannot serve these inputs.
