@@ -152,8 +152,12 @@ class Attention(AttentionHeads):
         if isinstance(cache, tuple):  # the keys and values are there: x adds none of its own
             q, k, v = self._query(x), None, None
         else:
-            q, k, v = self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
+            q, k, v = self.project(x)
         return self.output(self.read(q, k, v, mask, positions=positions, cache=cache))
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the queries, keys and values of x (B, T, dim), (B, T, widths)."""
+        return self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what a cache keeps of x (B, T, dim): keys, turned already, and values, (B, kv_heads, T, D) each."""

@@ -129,7 +129,7 @@ class JRTAttention(LinearAttention):
         seen = as_visibility(mask)
         if seen.document_lens is not None:
             raise ValueError("document_lens must be None: JRT's second stream has one prefix a row")
-        q, k, v = self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
+        q, k, v = self.project(x)
         _, k_enc, v_enc = self.mapped(q, self.encoder_key(x), self.encoder_value(x), seen, positions)
         q, k, v = self.mapped(q, k, v, seen, positions)
         stream = cache if cache is not None else _Stream()
@@ -163,7 +163,7 @@ class GatedAttention(LinearAttention):
         seen = as_visibility(mask)
         if seen.document_lens is not None:
             raise ValueError("document_lens must be None: a gated state runs through the whole row")
-        q, k, v = self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
+        q, k, v = self.project(x)
         q, k, v = self.mapped(q, k, v, seen, positions)
         prefix_len = check_prefix_len(seen.prefix_len, q)
         faded = (F.logsigmoid(self.gate(x)) / 16).mT[..., None]  # (B, H, T, 1)

@@ -7,8 +7,9 @@ from matplotlib.patches import Polygon, Rectangle
 
 from ..linear_costs import LinearCost, chunks
 from . import pictures
-from .chunk_words import WAYS, cost_of, held, sentences, short
+from .chunk_words import WAYS, cost_of, held, sentences
 from .explorer_checks import check_number
+from .number_words import short
 from .palette import LIGHT
 from .widgets import ExplorerWidget
 

@@ -7,9 +7,9 @@ from functools import cache
 from math import floor
 
 from ..linear_costs import LinearCost, linear_cost
+from .number_words import brief, short
 
 WAYS = ("quadratic", "reordered", "chunks")
-UNITS = {"trillion": 10**12, "billion": 10**9, "million": 10**6, "thousand": 10**3}
 
 
 @cache
@@ -107,24 +107,8 @@ def ratio(one: int, other: int) -> str:
     """
     if one % other == 0:
         return f"{one // other:,}"
-    return f"1/{other // one:,}" if other % one == 0 else _brief(one / other)
+    return f"1/{other // one:,}" if other % one == 0 else brief(one / other)
 
 
 def steps(count: int) -> str:
     return f"{count:,} step{'' if count == 1 else 's'} in turn"
-
-
-def short(count: int) -> str:
-    """Return a count in words, three digits or so.
-
-    >>> short(33554432)
-    '33.6\\xa0million'
-    """
-    unit = next((unit for unit, least in UNITS.items() if count >= least), None)
-    return f"{_brief(count / UNITS[unit])}\u00a0{unit}" if unit else str(count)
-
-
-def _brief(value: float) -> str:
-    """Three digits or so, rounded half up: the browser does the same arithmetic."""
-    places = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
-    return f"{floor(value * 10**places + 0.5) / 10**places:,.{places}f}"

@@ -1,7 +1,6 @@
 """The memory of a cache's keys and values in PaLM's three shapes, as key/value heads, context and sequences change."""
 
 from dataclasses import replace
-from math import floor
 
 import traitlets as t
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +12,7 @@ from ..block_costs import PALM, BlockShape
 from . import pictures
 from .cache_words import plural
 from .explorer_checks import check_number
+from .number_words import brief
 from .palette import LIGHT
 from .widgets import ExplorerWidget
 
@@ -177,12 +177,6 @@ def _check(name: str, value, model: str) -> None:
             raise ValueError(f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {value}")
 
 
-def _brief(value: float) -> str:
-    """Three digits or so, rounded half up: the browser does the same arithmetic."""
-    places = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
-    return f"{floor(value * 10**places + 0.5) / 10**places:,.{places}f}"
-
-
 def size(count: int) -> str:
     """Return bytes in decimal units: 1 GB is 10⁹ bytes.
 
@@ -190,8 +184,8 @@ def size(count: int) -> str:
     '121\\xa0KB'
     """
     unit = next(unit for unit, least in UNITS.items() if count >= least)
-    return f"{_brief(count / UNITS[unit])}\u00a0{unit}"
+    return f"{brief(count / UNITS[unit])}\u00a0{unit}"
 
 
 def times(part: int, whole: int) -> str:
-    return "less than 0.001 times" if part / whole < 0.001 else f"{_brief(part / whole)} times"
+    return "less than 0.001 times" if part / whole < 0.001 else f"{brief(part / whole)} times"

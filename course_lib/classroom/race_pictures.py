@@ -4,7 +4,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from . import race_words
-from .chunk_words import short
+from .number_words import short
 from .palette import LIGHT
 from .race_words import EIGHTHS, FAMILIES, FORMS, counted, counted_ratio, key, law, place
 

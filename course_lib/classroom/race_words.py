@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..costs import attention_flops
 from ..linear_costs import linear_cost
-from .chunk_words import short
+from .number_words import short
 
 FAMILIES = ("softmax", "linear")
 FORMS = ("softmax causal", "softmax prefix", "linear causal", "linear prefix")

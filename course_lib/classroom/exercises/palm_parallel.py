@@ -1,11 +1,11 @@
 """The exercises of lesson 05: write the parallel block, mend one that is serial, fuse products, count a cache."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_lib.block_costs import BlockShape, kv_bytes
 
 from .engine import Untouched, Wrong, exercise
+from .watch import Watch
 
 NOTEBOOK = "05_palm_parallel"
 
@@ -123,20 +123,6 @@ def _judge_really_serial(block):
 # --- Fuse ---
 
 
-class _Products(TorchDispatchMode):
-    """Counts products of matrices, however they are written."""
-
-    NAMES = ("mm", "addmm", "bmm", "mv", "baddbmm", "dot")
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function.overloadpacket.__name__ in self.NAMES
-        return function(*args, **(kwargs or {}))
-
-
 def fused(x, matrices):
     """Join the rows, multiply once, and cut the output where one matrix ends and the next begins."""
     whole = torch.cat(matrices)
@@ -158,7 +144,7 @@ def _judge_fused(function):
     for batch, widths in (((3,), (4, 2, 2, 5, 5)), ((2, 3), (6, 1, 1, 4, 4)), ((2, 3), (3,))):
         x = torch.randn(*batch, 6, dtype=torch.float64, generator=rng)
         matrices = [torch.randn(width, 6, dtype=torch.float64, generator=rng) for width in widths]
-        with _Products() as products:
+        with Watch() as watch:
             outputs = function(x, matrices)
         if isinstance(outputs, torch.Tensor):
             raise Wrong("not_split", "You return one tensor: cut it into as many outputs as there were matrices.")
@@ -179,10 +165,10 @@ def _judge_fused(function):
             raise Wrong(
                 "values", f"Output {off[0]} is not x times the transpose of matrix {off[0]}. Is the order kept?"
             )
-        if products.count > 1:
+        if watch.products > 1:
             raise Wrong(
                 "many_products",
-                f"The outputs are right, but you made {products.count} products for {len(matrices)} matrices. Join the "
+                f"The outputs are right, but you made {watch.products} products for {len(matrices)} matrices. Join the "
                 "matrices first, and multiply once.",
             )
     return (
@@ -212,7 +198,7 @@ def _judge_fused_out(function):
         seen, wide, output, down = (
             torch.randn(shape, dtype=torch.float64, generator=rng) for shape in ((3, a), (3, m), (dim, a), (dim, m))
         )
-        with _Products() as products:
+        with Watch() as watch:
             y = function(seen, wide, output, down)
         if not isinstance(y, torch.Tensor) or tuple(y.shape) != (3, dim):
             raise Wrong("shape", f"Return one tensor of shape (3, {dim}): what the two products add up to.")
@@ -220,8 +206,8 @@ def _judge_fused_out(function):
             raise Wrong("order", "Inputs and matrices are joined in different orders: seen belongs to output.")
         if not torch.allclose(y, seen @ output.T + wide @ down.T):
             raise Wrong("values", "y is not seen @ output.T + wide @ down.T.")
-        if products.count > 1:
-            raise Wrong("many_products", f"The sum is right, but you made {products.count} products. One is enough.")
+        if watch.products > 1:
+            raise Wrong("many_products", f"The sum is right, but you made {watch.products} products. One is enough.")
     return "The addition happens inside the product: each output feature sums over both inputs."
 
 

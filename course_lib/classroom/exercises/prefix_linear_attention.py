@@ -13,7 +13,6 @@ from course_lib.kernels.feature_maps import elu_plus_one, identity, taylor_exp
 from .engine import Untouched, Wrong, exercise
 from .linear_attention import (
     Slips,
-    Watch,
     called,
     check_tensor,
     check_values,
@@ -24,6 +23,7 @@ from .linear_attention import (
     tensors,
     told_pairs,
 )
+from .watch import Watch
 
 NOTEBOOK = "07_prefix_linear_attention"
 

@@ -1,4 +1,4 @@
-// needs: chunk_diagram.js
+// needs: number_words.js chunk_diagram.js
 // What linear attention costs, counted and said here. Python's twin is classroom/chunk_words.py.
 
 const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
@@ -6,7 +6,6 @@ const WAYS = { quadratic: "Quadratic", reordered: "Reordered", chunks: "In chunk
 const FORMULAS = { quadratic: "(Q Kᵀ ⊙ mask) V", reordered: "Q (Kᵀ V)", chunks: "(Q Kᵀ ⊙ mask) V, far pairs through Kᵀ V" };
 const PARTS = ["state", "read", "pairs"];
 const TRAITS = { way: "way", T: "total_len", C: "chunk", P: "prefix_len", D: "features" };
-const UNITS = [["trillion", 1e12], ["billion", 1e9], ["million", 1e6], ["thousand", 1e3]]; // prettier-ignore
 const EIGHTHS = 8;
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 const LENGTHS = powers(4, 16), FEATURES = powers(4, 8); // prettier-ignore
@@ -29,21 +28,8 @@ function heldMost({ way, T, C, P, D }) {
 
 // -- the words
 
-const whole = (n) => n.toLocaleString("en-US");
 const plural = (count, one) => `${whole(count)} ${one}${count === 1 ? "" : "s"}`;
 const inTurn = (count) => `${plural(count, "step")} in turn`;
-
-/** Three digits or so, rounded half up. */
-function brief(value) {
-  const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.1 ? 2 : 3;
-  const rounded = Math.floor(value * 10 ** places + 0.5) / 10 ** places;
-  return rounded.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
-}
-
-function short(count) {
-  const [unit, least] = UNITS.find(([, least]) => count >= least) ?? [];
-  return unit ? `${brief(count / least)}\u00a0${unit}` : String(count);
-}
 
 function ratio(one, other) {
   if (one % other === 0) return whole(one / other);

@@ -1,3 +1,4 @@
+// needs: number_words.js
 // The bytes of keys and values, counted here. Python's twin is classroom/kv_explorer.py; the sizes come from there.
 
 const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
@@ -24,15 +25,7 @@ function kvCount({ model, kvHeads, context, sequences, sizes }) {
 
 // -- the words
 
-const whole = (n) => n.toLocaleString("en-US");
 const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
-
-/** Three digits or so, rounded half up. */
-function brief(value) {
-  const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.1 ? 2 : 3;
-  const rounded = Math.floor(value * 10 ** places + 0.5) / 10 ** places;
-  return rounded.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
-}
 
 function byteSize(count) {
   const [unit, least] = UNITS.find(([, least]) => count >= least);

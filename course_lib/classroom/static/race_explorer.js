@@ -1,10 +1,9 @@
-// needs: race_chart.js
+// needs: number_words.js race_chart.js
 // Softmax and linear attention, causal and with a prefix: counted here, raced in Python. Python's twin is race_words.py.
 
 const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const FORMS = FAMILIES.flatMap((family) => [`${family} causal`, `${family} prefix`]);
 const TITLES = { softmax: "Softmax", linear: "Linear" };
-const UNITS = [["trillion", 1e12], ["billion", 1e9], ["million", 1e6], ["thousand", 1e3]]; // prettier-ignore
 const WIDEST = 2; // times causal: the end of the counted scale, which no prefix passes
 
 // -- the numbers; a setting has heads, dim, tile and eighths
@@ -27,20 +26,7 @@ const countedRatio = (counts, family) => counts[`${family} prefix`] / counts[`${
 
 // -- the words
 
-const whole = (n) => n.toLocaleString("en-US");
 const times = (ratio) => (Math.floor(100 * ratio + 0.5) / 100).toFixed(2); // rounded half up, as in Python
-
-/** Three digits or so, rounded half up. */
-function brief(value) {
-  const places = value >= 100 ? 0 : value >= 10 ? 1 : value >= 0.1 ? 2 : 3;
-  const rounded = Math.floor(value * 10 ** places + 0.5) / 10 ** places;
-  return rounded.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
-}
-
-function short(count) {
-  const [unit, least] = UNITS.find(([, least]) => count >= least) ?? [];
-  return unit ? `${brief(count / least)}\u00a0${unit}` : String(count);
-}
 
 function duration(seconds) {
   const [unit, least] = [["s", 1], ["ms", 1e-3], ["µs", 1e-6]].find(([, least]) => seconds >= least) ?? ["µs", 1e-6];
