@@ -24,7 +24,7 @@ from .model import Config, PrefixLM
 from .objectives import Example
 from .training import Run
 
-__all__ = ["ARMS", "ORDERS", "RECALL", "recall_batch", "recall_run", "vocab_size"]
+__all__ = ["ARMS", "ORDERS", "RECALL", "VOCAB_SIZE", "recall_batch", "recall_run"]
 
 FACTS, KEYS, VALUES, QUESTIONS = 32, 48, 16, 2
 ORDERS = ("question last", "question first", "read twice")
@@ -39,14 +39,12 @@ ARMS = {
 RECALL = {
     "dim": 64, "layers": 2, "heads": 4, "head_dim": 4, "value_dim": 16, "hidden": 256,
     "positions": "learned", "norm": "layernorm", "mlp": "gelu", "max_len": 128, "tied": False,
-    "batch_size": 64, "steps": 800, "learning_rate": 5e-3,
+    "batch_size": 64, "steps": 800, "learning_rate": 3e-3,
 }  # fmt: skip
 HELD_OUT = 512
-
-
-def vocab_size() -> int:
-    """Return how many ids there are: a fact of each key and value, a question of each key, and each value alone."""
-    return KEYS * VALUES + KEYS + VALUES
+# ids: first each value alone, the answers, so that a head with one row for each can name them; questions; facts
+FIRST_QUESTION, FIRST_FACT = VALUES, VALUES + KEYS
+VOCAB_SIZE = VALUES + KEYS + KEYS * VALUES
 
 
 def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0], prefix: bool = True) -> Example:
@@ -61,8 +59,8 @@ def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0],
     keys = torch.rand(size, KEYS, generator=rng).argsort(1)[:, :FACTS]
     values = torch.randint(VALUES, (size, FACTS), generator=rng)
     asked = torch.rand(size, FACTS, generator=rng).argsort(1)[:, :QUESTIONS]
-    facts, questions = keys * VALUES + values, KEYS * VALUES + keys.gather(1, asked)
-    answers = KEYS * (VALUES + 1) + values.gather(1, asked)
+    facts, questions = FIRST_FACT + keys * VALUES + values, FIRST_QUESTION + keys.gather(1, asked)
+    answers = values.gather(1, asked)
     parts = {
         "question last": (facts, questions),
         "question first": (questions, facts),
@@ -94,8 +92,9 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
     batch_size, asked_steps, rate = (chosen.pop(name) for name in ("batch_size", "steps", "learning_rate"))
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        model = PrefixLM(Config(vocab_size=vocab_size(), **chosen))
+        model = PrefixLM(Config(vocab_size=VOCAB_SIZE, **chosen))
         model.embedding = _FactEmbedding(model.config.dim)
+        model.head = nn.Linear(model.config.dim, VALUES, bias=False)  # nothing but a value is ever an answer
         for module in model.modules():
             if isinstance(module, nn.Linear):
                 module.reset_parameters()  # the model's own beginning, 0.02, is for wide layers
@@ -111,7 +110,7 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
 
 
 class _FactEmbedding(nn.Module):
-    """The vectors of all ids: a fact's is its key's plus its value's plus a mark, a question's its key's plus one."""
+    """The vectors of all ids: a question's is its key's plus a mark, a fact's its key's plus its value's plus one."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -121,9 +120,9 @@ class _FactEmbedding(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """(vocab_size, dim)."""
+        """(VOCAB_SIZE, dim)."""
         facts = (self.keys[:, None] + self.values + self.marks[0]).flatten(0, 1)
-        return torch.cat([facts, self.keys + self.marks[1], self.answers])
+        return torch.cat([self.answers, self.keys + self.marks[1], facts])
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return F.embedding(ids, self.weight)

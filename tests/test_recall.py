@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from course_lib import recall
-from course_lib.recall import ARMS, FACTS, KEYS, ORDERS, QUESTIONS, VALUES, recall_batch, recall_run, vocab_size
+from course_lib.recall import (
+    ARMS,
+    FACTS,
+    FIRST_FACT,
+    FIRST_QUESTION,
+    ORDERS,
+    QUESTIONS,
+    VALUES,
+    VOCAB_SIZE,
+    recall_batch,
+    recall_run,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -15,11 +26,11 @@ def test_every_question_is_answered_by_a_fact_of_the_prefix(order):
     length = int(batch.prefix_len[0])
     assert batch.inputs.shape[1] == length + QUESTIONS
     for inputs, targets in zip(batch.inputs.tolist(), batch.targets.tolist(), strict=True):
-        facts = dict(divmod(one, VALUES) for one in inputs[:length] if one < KEYS * VALUES)
+        facts = dict(divmod(one - FIRST_FACT, VALUES) for one in inputs[:length] if one >= FIRST_FACT)
         assert len(facts) == FACTS
         for question, answer in zip(inputs[length:], targets[length:], strict=True):
-            assert KEYS * VALUES <= question < KEYS * (VALUES + 1)
-            assert answer == KEYS * (VALUES + 1) + facts[question - KEYS * VALUES]
+            assert FIRST_QUESTION <= question < FIRST_FACT
+            assert answer == facts[question - FIRST_QUESTION]
         assert len(set(inputs[length:])) == QUESTIONS
     assert batch.loss_mask.sum(1).tolist() == [QUESTIONS] * 50
     assert batch.loss_mask[:, -QUESTIONS:].all()
@@ -39,7 +50,7 @@ def test_a_batch_is_a_function_of_its_seed_and_step():
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.equal(one, later)
-    assert int(one.max()) < vocab_size()
+    assert int(one.max()) < VOCAB_SIZE
 
 
 def test_an_arm_changes_the_mask_or_the_order_and_never_the_facts():
@@ -55,11 +66,21 @@ def test_an_arm_changes_the_mask_or_the_order_and_never_the_facts():
 
 def test_a_facts_vector_is_its_keys_and_its_values_and_a_mark():
     model = recall_run(0, next(iter(ARMS)), steps=1).model
-    fact = model.embedding(torch.tensor(5 * VALUES + 3))
+    fact = model.embedding(torch.tensor(FIRST_FACT + 5 * VALUES + 3))
     torch.testing.assert_close(fact, model.embedding.keys[5] + model.embedding.values[3] + model.embedding.marks[0])
-    question = model.embedding(torch.tensor(KEYS * VALUES + 5))
+    question = model.embedding(torch.tensor(FIRST_QUESTION + 5))
     torch.testing.assert_close(question, model.embedding.keys[5] + model.embedding.marks[1])
-    assert model.embedding.weight.shape == (vocab_size(), model.config.dim)
+    assert model.embedding.weight.shape == (VOCAB_SIZE, model.config.dim)
+    torch.testing.assert_close(model.embedding(torch.tensor(3)), model.embedding.answers[3])
+
+
+def test_what_the_model_may_say_is_a_value():
+    run = recall_run(0, next(iter(ARMS)), steps=1)
+    logits, loss = run.model(
+        *run.batch_of(0)[:1], 0, targets=run.batch_of(0).targets, loss_mask=run.batch_of(0).loss_mask
+    )
+    assert logits.shape[-1] == VALUES
+    assert 0 < loss.item() < 10
 
 
 def test_training_takes_steps_and_measures(monkeypatch):

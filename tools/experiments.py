@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from course_lib import arms, blank_arms
+from course_lib import recall as recall_task
 from course_lib.classroom import evidence
 from course_lib.data import encode_story, python_docs, story_vocabulary
 from course_lib.layers import BLOCKS
@@ -161,12 +162,25 @@ def linear_run(seed: int, arm: str):
     return arms.storyteller_run(seed, arms.ARMS[2], changes={"learning_rate": rate} | LINEAR_ARMS[arm])
 
 
+def recall(seeds: int) -> dict:
+    """Lesson 07: what a small state recalls, by what may be seen and by the order in which it comes."""
+    runs = []
+    for seed in range(seeds):
+        for arm in recall_task.ARMS:
+            record = recall_task.recall_run(seed, arm).train()
+            recalled = round(record.evaluations[-1]["recalled"], 4)
+            runs.append({"arm": arm, "seed": seed, "recalled": recalled, "first_losses": record.losses[:FIRST]})
+            print(runs[-1], flush=True)
+    return {"config": recall_task.RECALL, "arms": runs}
+
+
 EXPERIMENTS = {
     "prefix_lm": prefix_lm,
     "glm": glm,
     "glm_docs": glm_docs,
     "palm": palm,
     "linear": linear,
+    "recall": recall,
 }
 
 

@@ -38,7 +38,8 @@ def chunked_linear_attention(
     (B, H, Dk, Dv + 1), z being its last column. With documents, every one starts from an empty state.
     """
     on_cpu = q.device.type == "cpu"
-    most = max(1, 16 // max(1, q.shape[1])) if on_cpu else q.shape[0]  # more examples at once would leave the cache
+    together = 16 * max(1, 256 // max(1, q.shape[2]))  # heads: more of them, or longer ones, would leave the cache
+    most = max(1, together // max(1, q.shape[1])) if on_cpu else q.shape[0]
     plan = segments(prefix_len, documents, q.shape[0], q.shape[2], most) if q.numel() else []
     make = torch.empty if documents is None else torch.zeros  # documents may leave a rest of the row, which gets zeros
     return _Chunked.apply(q, k, v, state, plan, make, scale, normalize, eps)
