@@ -35,6 +35,14 @@ class Spread:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        """Return the median and the quartiles of some values, at least one."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        return cls(median(values), low, high)
+
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
@@ -53,7 +61,7 @@ class Race:
 
     def seconds(self, name: str) -> Spread:
         """Return how long a call of this contender took."""
-        return _spread(self._of(name))
+        return Spread.of(self._of(name))
 
     def median(self, name: str) -> float:
         """Return the median of this contender's seconds."""
@@ -61,7 +69,7 @@ class Race:
 
     def ratio(self, name: str, to: str) -> Spread:
         """Return how many times as long as `to` this contender took, round by round: below 1 is faster."""
-        return _spread([own / other for own, other in zip(self._of(name), self._of(to), strict=True)])
+        return Spread.of([own / other for own, other in zip(self._of(name), self._of(to), strict=True)])
 
     def verdict(self, name: str, to: str) -> str:
         """Return the ratio in a sentence: faster or slower only if three rounds of four say so."""
@@ -170,10 +178,3 @@ def race(
         for name in order[:: -1 if done // len(names) % 2 else 1]:  # else one would always follow the same other
             times[name].append(sample(contenders[name], calls[name]))
     return Race(times, machine(device), today())
-
-
-def _spread(values: list[float]) -> Spread:
-    if len(values) == 1:
-        return Spread(values[0], values[0], values[0])
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return Spread(median(values), low, high)
