@@ -1,83 +1,35 @@
-"""The race of linear attention on a GPU, as `tools/bench_gpu.py` records it: its format, its picture and its words.
+"""The race of linear attention on a GPU for lesson 07: the record of `make bench-gpu`, drawn and put into words.
 
-A record is JSON with "format" and "version", "machine", "date", "command", "settings", and
-
-    copy     "bytes" read and written by one copy, "seconds" of each round, and "again" after all races
-    absent   peer -> why it did not take part in this run
-    races    one object each: "kind" (forward, batches or backward), "queue" (calls or graph), "batch", "heads",
-             "length", "times" (contender -> seconds of each round), "errors" (contender -> relative error of what it
-             computed), "left_out" (contender -> why it was not timed here)
-    table    what was judged: "where", "what", "ratio" [low, median, high] or null, "target" (">= 0.8") or null, "met"
-
-Every number in the picture and the words is computed from the times; a lesson names no number of its own.
+Every number in the picture and the words is computed from the record's times; without a record one sentence says so.
 """
 
-import json
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..race import Race, Spread
+from ..gpu_record import (
+    FEATURES,
+    FLA,
+    FLEX,
+    FORWARD_BYTES,
+    PREFIXES,
+    PRODUCTS,
+    SDPA,
+    best_fla,
+    copy_rate,
+    load,
+    race_of,
+)
+from ..race import Race
 from .evidence import axes_of
 from .palette import LIGHT
 from .show import show, words
 
 RECORDING = Path(__file__).parent / "results" / "races" / "gpu_race.json"
-FORMAT, VERSION = "course_lib.gpu_race", 1
 NO_RECORD = (
     "No run on a GPU is recorded yet. On a machine with a CUDA card `make bench-gpu` makes the record, and this cell "
     "draws it."
 )
-PREFIXES = {"P = 0": 0.0, "P = L/2": 0.5, "P = 0.9 L": 0.9, "P = L": 1.0}  # our contenders, and their share of prefix
-FLA = ("fla chunk", "fla fused chunk")
-SDPA, FLEX, PRODUCTS, CHUNKED = "softmax: SDPA causal", "softmax: FlexAttention P = L/2", "two products", "chunked"
-FEATURES = 64
-FORWARD_BYTES, BACKWARD_BYTES = 8 * FEATURES, 16 * FEATURES  # counted, a token and head, in 16 bits: read q, k, v, write o
-
-
-def save(path, record: dict) -> None:
-    """Write a record, a line a race."""
-    lists = {name: record[name] for name in ("races", "table")}
-    head = {"format": FORMAT, "version": VERSION, **{name: one for name, one in record.items() if name not in lists}}
-    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2]
-    for name, entries in lists.items():
-        lines = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in entries)
-        text += f',\n "{name}": [\n{lines}\n ]'
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text + "\n}\n", "utf-8")
-
-
-def load(path=None) -> dict | None:
-    """Return the record, None if there is none; ValueError, naming the file, if the file is anything else."""
-    path = Path(path or RECORDING)
-    if not path.is_file():
-        return None
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
-    if not isinstance(record, dict) or (record.get("format"), record.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"{path} is no record of format {FORMAT!r}, version {VERSION}")
-    for one in record["races"]:
-        lists = list(one["times"].values())
-        if any(len(seconds) != len(lists[0]) or not seconds or min(seconds) <= 0 for seconds in lists):
-            raise ValueError(f"{path} must hold times above 0, as many for each contender of a race")
-    return record
-
-
-def copy_rate(record: dict) -> float:
-    """Return how many bytes a second a copy moved, read and written."""
-    return record["copy"]["bytes"] / Spread.of(record["copy"]["seconds"]).median
-
-
-def race_of(one: dict, record: dict) -> Race:
-    """Return the times of one entry of "races", to be compared."""
-    return Race(one["times"], record["machine"], record["date"])
-
-
-def best_fla(race: Race) -> str | None:
-    """Return the faster of flash-linear-attention's two causal kernels, None if neither took part."""
-    return min((name for name in FLA if name in race.times), key=race.median, default=None)
 
 
 def by_length(record: dict) -> dict[int, Race]:
@@ -145,7 +97,9 @@ def _draw_bars(axis, race: Race, copy: float) -> None:
     labels = [f"ours, {name}" if name in PREFIXES else f"{name}, P = L" if name == PRODUCTS else name for name in names]
     axis.set_yticks(range(len(names)), labels, fontsize=9)
     most = max(1e3 * race.median(name) for name in names)
-    axis.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.2 * most), xlabel="milliseconds; dotted: a copy of the same bytes")
+    axis.set(
+        ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.2 * most), xlabel="milliseconds; dotted: a copy of the same bytes"
+    )
 
 
 def in_words(record: dict) -> str:
@@ -178,7 +132,7 @@ def in_words(record: dict) -> str:
 
 def show_gpu_race() -> None:
     """Show the recorded race on a GPU with its description, or the one sentence that there is none yet."""
-    record = load()
+    record = load(RECORDING)
     if record is None:
         words(NO_RECORD)
     else:
