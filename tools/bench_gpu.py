@@ -191,7 +191,7 @@ def measure(races: list[dict], device, timer, options, *, machine: str, command:
         print(f"{shape}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     copy["again"] = copy_times(device, timer, options.rounds, size)
     settings = {"backend": options.backend, "dtype": options.dtype, "at most": f"{options.rounds} rounds"}
-    settings |= {"cache": timer.words, "peers": gpu_contenders.peer_versions()}
+    settings |= {"cache": timer.words, "peers": gpu_contenders.peer_version()}
     record = {"machine": machine, "date": today(), "command": command, "settings": settings, "copy": copy}
     record |= {"absent": absent, "races": entries}
     return record | {"table": [row.as_json() for row in rows(record)]}

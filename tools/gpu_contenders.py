@@ -7,7 +7,6 @@ are another function, and are named so. Nothing is timed whose rows differ from 
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -68,12 +67,12 @@ def contenders(length: int, device, backend: str) -> tuple[dict[str, Contender],
     return found, absent
 
 
-def peer_versions() -> str:
+def peer_version() -> str:
     """Return the version of flash-linear-attention that would take part."""
     try:
         return f"fla-core {importlib.metadata.version('fla-core')}"
     except importlib.metadata.PackageNotFoundError:
-        return "fla of an unknown version" if importlib.util.find_spec("fla") else "no fla"
+        return "no fla-core"
 
 
 def _ours(prefix: int, backend: str):

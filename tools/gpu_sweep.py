@@ -1,7 +1,7 @@
-"""Time variations of a kernel's configuration on a GPU, `tools/bench_gpu.py --sweep MODULE:NAME`; nothing is recorded."""
+"""Time variations of a kernel's configuration on a GPU: `bench_gpu.py --sweep MODULE:NAME`. Nothing is recorded."""
 
 import torch
-from gpu_contenders import Contender, inputs, output_error
+from gpu_contenders import Contender, inputs, output_error, tried
 
 from course_lib.gpu_record import PREFIXES
 from course_lib.kernels import prefix_linear_attention
