@@ -93,6 +93,8 @@ def _draw_bars(axis, race: Race, copy: float) -> None:
                   ec=LIGHT["prefix" if own else "added"])  # fmt: skip
         axis.plot([1e3 * one.low, 1e3 * one.high], [row, row], color=LIGHT["ink"], lw=2)
         axis.annotate(f"  {1e3 * one.median:.3g}", (1e3 * one.high, row), va="center", fontsize=9, color=LIGHT["ink"])
+    axis.set_axisbelow(True)
+    axis.grid(False, axis="y")
     axis.axvline(copy, color=LIGHT["ink"], lw=1.2, ls=(0, (1, 2)))
     labels = [f"ours, {name}" if name in PREFIXES else f"{name}, P = L" if name == PRODUCTS else name for name in names]
     axis.set_yticks(range(len(names)), labels, fontsize=9)
