@@ -276,6 +276,76 @@ def test_short_races_run_as_graphs_too():
     assert [one["queue"] for one in run([long], WithGraphs())["races"]] == ["calls"]
 
 
+@pytest.fixture
+def card(monkeypatch):
+    """Let the command think that there is a card, and measure two tiny shapes on the CPU; nothing of it is kept."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(bench_gpu, "CudaTimer", lambda device: CpuTimer())
+    monkeypatch.setattr(bench_gpu, "machine_line", lambda device: "no card: a test")
+    monkeypatch.setattr(bench_gpu, "plan", lambda quick: [{"kind": kind, **SHAPE} for kind in ("forward", "backward")])
+    whole, made = bench_gpu.measure, bench_gpu.inputs
+    monkeypatch.setattr(bench_gpu, "measure", lambda races, device, *rest, **more: whole(races, CPU, *rest, **more))
+    monkeypatch.setattr(bench_gpu, "COPY_BYTES", 2**12)
+    monkeypatch.setattr(bench_gpu, "inputs", lambda batch, heads, length, device, dtype, tensors=3: made(
+        batch, heads, length, CPU, dtype, tensors))  # fmt: skip
+
+
+def test_the_command_prints_the_table_and_writes_the_record(card, tmp_path, capsys):
+    path = tmp_path / "gpu_race.json"
+    arguments = ["--json", path, "--backend", "chunked", "--rounds", "3", "--seconds", "0"]
+    assert bench_gpu.main(arguments) == 0
+    record, told = load(path), capsys.readouterr().out
+    assert record["command"] == f"python tools/bench_gpu.py --json {path} --backend chunked --rounds 3 --seconds 0"
+    assert told == table_text(record) + "\n"
+    assert told.startswith("no card: a test\n")
+    assert record["settings"]["dtype"] == "bfloat16"  # and its rounding is not taken for another function
+    assert max(error for one in record["races"] for error in one["errors"].values()) > 1e-4
+
+
+def test_a_defect_ends_the_command_with_status_1(card, monkeypatch, capsys):
+    monkeypatch.setattr(gpu_contenders, "MOST_ERROR", 1e-9)
+    assert bench_gpu.main(["--backend", "chunked", "--rounds", "3"]) == 1
+    assert "look into this: B=2 L=70 forward: P = 0: computes something else" in capsys.readouterr().err
+
+
+def test_a_backend_that_is_not_there_ends_the_command_with_status_2(card, capsys):
+    assert bench_gpu.main(["--backend", "abacus"]) == 2
+    assert "backend 'abacus' does not run here: backend must be one of" in capsys.readouterr().err
+
+
+def test_a_call_is_timed_from_event_to_event_and_the_cache_is_cleared_before(monkeypatch):
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            log.append(self)
+
+        def elapsed_time(self, other):
+            return 4.0 if log.index(self) < 4 else 8.0  # milliseconds
+
+    class Buffer:
+        def sum(self):
+            log.append("cache")
+
+    class Properties:
+        L2_cache_size = 2**20
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("wait"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    timer = bench_gpu.CudaTimer(CPU)
+    assert timer.words == "a buffer of 256 MiB read before each call, L2 1 MiB"
+    timer.buffer = Buffer()
+    assert timer(lambda: log.append("call"), 2) == 6e-3
+    assert [one if isinstance(one, str) else "event" for one in log] == ["cache", "event", "call", "event"] * 2 + [
+        "wait"
+    ]
+
+
 WRONG = {
     "scaled": lambda q, k, v: 0.5 * (q @ (k.mT @ v)),
     "causal": lambda q, k, v: (q @ k.mT).tril() @ v,
