@@ -238,6 +238,7 @@ SHAPE = {"batch": 2, "heads": 2, "length": 70}
 def test_it_races_checks_and_describes_everyone(tmp_path):
     record = run([{"kind": "forward", **SHAPE}, {"kind": "batches", **SHAPE}, {"kind": "backward", **SHAPE}])
     forward, batches, backward = record["races"]
+    assert record["copy"]["bytes"] == 2**13  # a buffer of 2**12 bytes is read, another one is written
     assert list(forward["times"]) == [COPY, *OURS, PRODUCTS, SDPA]
     assert set(batches["times"]) == {"P = 0", "P = L/2", SDPA}
     ours = {"P = 0", "P = L/2", "P = L", PRODUCTS}
@@ -371,6 +372,12 @@ def test_who_computes_something_else_is_named_and_not_timed(monkeypatch, functio
         assert not [name for name in one["times"] if name.startswith(PRODUCTS)]
         assert one["left_out"][PRODUCTS].startswith("computes something else: relative error")
         assert len(bench_gpu.defects(record)) == 1
+
+
+def test_an_error_that_is_no_number_is_not_let_through():
+    error, reason = gpu_contenders.tried(lambda: None, lambda out: float("nan"))
+    assert error != error
+    assert reason.startswith("computes something else")
 
 
 def test_who_fails_is_named_and_the_others_race(monkeypatch):
