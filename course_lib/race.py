@@ -167,7 +167,8 @@ def race(
 
     calls = {}
     for name, function in contenders.items():
-        seconds = min(sample(function, 1) for _ in range(warmup))
+        first = warmup + (device.type == "cuda")  # the very first call on a card may compile, and tells nothing
+        seconds = min(sample(function, 1) for _ in range(first))
         calls[name] = max(1, round(LEAST_SAMPLE / max(seconds, 1e-7)))
     names, times, started = list(contenders), {name: [] for name in contenders}, clock()
     for done in range(repeats):

@@ -50,6 +50,21 @@ def test_a_timer_of_ones_own_is_asked_and_not_the_clock():
     assert set(asked[4:]) == {("a", 2), ("b", 1)}  # so many calls that a sample lasts 2 ms
 
 
+def test_what_a_card_compiles_at_the_first_call_is_not_taken_for_its_time(monkeypatch):
+    monkeypatch.setattr("course_lib.race.machine", lambda device: "no card: a test")
+    seconds = iter([5.0, *[0.0005] * 20])
+    calls = []
+    race(
+        {"a": lambda: None},
+        repeats=3,
+        warmup=1,
+        device="cuda",  # only its name is looked at: the timer is ours
+        timer=lambda function, count: calls.append(count) or next(seconds),
+        clock=lambda: 0.0,
+    )
+    assert calls == [1, 1, 4, 4, 4]
+
+
 def test_the_ratio_is_taken_within_a_round():
     """The machine gets slower from round to round, and the ratio stays; a ratio of medians would say the same only by
     chance, so one round is disturbed for one contender."""
