@@ -274,7 +274,7 @@ def test_short_races_run_as_graphs_too():
     calls, graph = run([{"kind": "forward", **SHAPE}], WithGraphs())["races"]
     assert (calls["queue"], graph["queue"]) == ("calls", "graph")
     assert list(graph["times"]) == [COPY]
-    assert graph["left_out"]["P = L"] == "cannot be captured: not this one"
+    assert graph["left_out"]["P = L"] == "cannot be captured: RuntimeError: not this one"
     long = {"kind": "forward", **SHAPE, "length": bench_gpu.GRAPH_BELOW}
     assert [one["queue"] for one in run([long], WithGraphs())["races"]] == ["calls"]
 
@@ -395,6 +395,51 @@ def test_who_fails_is_named_and_the_others_race(monkeypatch):
     assert one["left_out"] == {"P = L": "OutOfMemoryError: out of memory"}
     assert "P = 0" in one["times"]
     assert bench_gpu.defects(record) == ["B=2 L=70 forward: P = L: OutOfMemoryError: out of memory"]
+
+
+def test_a_race_that_fails_as_a_whole_leaves_the_others(monkeypatch):
+    whole = bench_gpu.run_race
+
+    def run_race(one, *rest):
+        if one["length"] == 71:
+            raise torch.OutOfMemoryError("its inputs do not fit")
+        return whole(one, *rest)
+
+    monkeypatch.setattr(bench_gpu, "run_race", run_race)
+    record = run([{"kind": "forward", **SHAPE, "length": length} for length in (70, 71, 72)])
+    assert [bool(one["times"]) for one in record["races"]] == [True, False, True]
+    assert record["races"][1]["left_out"]["P = L"] == "OutOfMemoryError: its inputs do not fit"
+    assert len(bench_gpu.defects(record)) == len(OURS)
+    assert "B=2 H=2 L=71, forward, 0 rounds" in table_text(record)
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 2024\nGCC",
+            "550.54.15",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.10  Release Build  (root@x)\n", "570.10"),
+        ("something else", "unknown"),
+    ],
+)
+def test_the_driver_is_named(monkeypatch, tmp_path, told, version):
+    monkeypatch.setattr(bench_gpu, "DRIVER_FILE", tmp_path / "version")
+    (tmp_path / "version").write_text(told)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A Card")
+    assert bench_gpu.machine_line(CPU).startswith(f"A Card, driver {version}, CUDA {torch.version.cuda}, torch ")
+
+
+def test_a_driver_without_a_file_is_asked_of_its_tool(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench_gpu, "DRIVER_FILE", tmp_path / "version")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert bench_gpu.driver_version() == "unknown"
+    tool = tmp_path / "nvidia-smi"
+    tool.touch(mode=0o755)
+    with tool.open("w") as file:
+        file.write("#!/bin/sh\necho 550.54.15\n")
+    assert bench_gpu.driver_version() == "550.54.15"
 
 
 def test_flash_linear_attention_is_asked_for_the_same_function(monkeypatch):

@@ -21,6 +21,7 @@ import importlib.metadata
 import platform
 import re
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ from statistics import mean
 
 import gpu_contenders
 import torch
-from gpu_contenders import contenders, gradient_error, inputs, output_error, tried
+from gpu_contenders import contenders, gradient_error, inputs, output_error, reason_of, tried
 from gpu_sweep import sweep
 from gpu_targets import WITH_BACKWARD, rows, table_text
 
@@ -37,6 +38,7 @@ from course_lib.kernels import prefix_linear_attention
 from course_lib.race import race
 from course_lib.training_record import today
 
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
 GRAPH_BELOW = 4096
 COPY_BYTES = 2**30  # of one buffer
 LENGTHS = (512, 2048, 4096, 8192, 16384, 32768)  # at B = 16; JRT-RNN's table has those from 2048 on
@@ -150,7 +152,7 @@ def run_race(one: dict, taking_part: dict, device, dtype, timer, options) -> lis
                         chosen[name] = timer.graph(function)
                     except Exception as problem:  # some contenders cannot be captured, and are named
                         del chosen[name]
-                        without[name] = f"cannot be captured: {str(problem).splitlines()[0][:200]}"
+                        without[name] = f"cannot be captured: {reason_of(problem)}"
             times = {}
             if chosen:
                 found = race(chosen, repeats=options.rounds, max_seconds=options.seconds, device=device, timer=timer)
@@ -185,7 +187,13 @@ def measure(races: list[dict], device, timer, options, *, machine: str, command:
         started = time.monotonic()
         found, missing = taking_part(one, device, options.backend, options.quick)
         absent |= missing
-        entries += run_race(one, found, device, dtype, timer, options)
+        try:
+            entries += run_race(one, found, device, dtype, timer, options)
+        except Exception as problem:  # such as inputs that do not fit: what was measured before is not lost
+            reason = reason_of(problem)
+            entries.append(
+                {**one, "queue": "calls", "errors": {}, "left_out": dict.fromkeys(found, reason), "times": {}}
+            )
         if device.type == "cuda":
             torch.cuda.empty_cache()
         shape = " ".join(f"{name}={one[name]}" for name in ("kind", "batch", "heads", "length"))
@@ -208,20 +216,30 @@ def defects(record: dict) -> list[str]:
     ]
 
 
+def driver_version() -> str:
+    """Return the version of the card's driver, from the kernel's own file or from nvidia-smi."""
+    try:
+        told = DRIVER_FILE.read_text("utf-8")
+    except OSError:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        try:
+            told = f"Kernel Module {subprocess.run(command, capture_output=True, text=True, timeout=60).stdout} "
+        except (OSError, subprocess.SubprocessError):
+            told = ""
+    found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", told)
+    return found[1] if found else "unknown"
+
+
 def machine_line(device) -> str:
     """Return what computes: the card, its driver, and the versions."""
-    try:
-        driver = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", Path("/proc/driver/nvidia/version").read_text("utf-8"))
-    except OSError:
-        driver = None
     try:
         triton = importlib.metadata.version("triton")
     except importlib.metadata.PackageNotFoundError:
         triton = "absent"
-    name, number = torch.cuda.get_device_name(device), driver[1] if driver else "unknown"
     return (
-        f"{name}, driver {number}, CUDA {torch.version.cuda}, torch {torch.__version__}, triton {triton}, "
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+        f"{torch.cuda.get_device_name(device)}, driver {driver_version()}, CUDA {torch.version.cuda}, "
+        f"torch {torch.__version__}, triton {triton}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}"
     )
 
 

@@ -164,13 +164,18 @@ def gradient_error(gradients, q, k, v, upstream, one: Contender) -> float:
     return max(found)
 
 
+def reason_of(problem: Exception) -> str:
+    """Return what went wrong, in one line."""
+    words = (str(problem).strip() or "no reason given").splitlines()[0]
+    return f"{type(problem).__name__}: {words[:200]}"
+
+
 def tried(function, error_of) -> tuple[float | None, str | None]:
     """Return the error of what a contender computes, and why it is left out, if it is."""
     try:
         error = error_of(function())
     except Exception as problem:  # a peer may fail in any way; the others still race, and this one is named
-        reason = (str(problem).strip() or "no reason given").splitlines()[0]
-        return None, f"{type(problem).__name__}: {reason[:200]}"
+        return None, reason_of(problem)
     if not error <= MOST_ERROR:
         return error, f"computes something else: relative error {error:.1e}"
     return error, None
