@@ -4,11 +4,15 @@
 #   LAB_ARGS=...           arguments for JupyterLab, for example --no-browser
 #   PYTEST_ARGS=...        arguments for pytest, for example "-k masks"
 #   EXPERIMENTS=...        which experiments, for example glm; all unless given
+#   VENV_PYTHON=python3    for the GPU targets: a Python that has torch with CUDA already; nothing is installed then
 PYTHON ?= python3
 LAB_ARGS ?=
 PYTEST_ARGS ?=
 EXPERIMENTS ?=
 VENV_PYTHON := .venv/bin/python
+GPU_SETUP := $(if $(filter .venv/bin/python,$(VENV_PYTHON)),setup)
+GPU_RECORD := course_lib/classroom/results/races/gpu_race.json
+HERE := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
@@ -17,7 +21,7 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench race lint lock links
+.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench bench-gpu race lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -40,8 +44,9 @@ test: setup ## run the unit tests, and every notebook
 test-browser: setup-browser ## use the widgets in a real browser (needs a system Chromium)
 	COURSE_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
-test-gpu: setup ## run every notebook on a GPU (needs a CUDA build of torch)
-	COURSE_DEVICES=cuda $(VENV_PYTHON) -m pytest $(NBVAL) notebooks $(wildcard tests/gpu) $(PYTEST_ARGS)
+test-gpu: $(GPU_SETUP) ## run the tests of the GPU kernels and every notebook on a GPU (needs a CUDA build of torch)
+	$(HERE) COURSE_DEVICE=cuda COURSE_DEVICES=cuda $(VENV_PYTHON) -m pytest $(NBVAL) \
+		$(wildcard tests/gpu) notebooks $(PYTEST_ARGS)
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
@@ -57,6 +62,9 @@ bench: setup-browser ## measure the explorer, a training step, and every backend
 
 race: setup ## record the race of the kernels that lesson 07 shows
 	$(VENV_PYTHON) tools/bench_race.py
+
+bench-gpu: $(GPU_SETUP) ## measure the GPU kernels and their peers, and record it for lesson 07 (see BENCHMARKS.md)
+	$(HERE) $(VENV_PYTHON) tools/bench_gpu.py --json $(GPU_RECORD)
 
 lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .

@@ -17,6 +17,7 @@ DEVICES = ("cpu", "cuda")
 def pytest_configure(config):
     config.course_scratch = tempfile.TemporaryDirectory(prefix="course-test-")
     os.environ["COURSE_PROGRESS"] = str(Path(config.course_scratch.name) / "progress.json")
+    os.environ.setdefault("COURSE_DEVICE", "cpu")  # of the unit tests, on every machine; a notebook is told its own
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one that the user has installed
 
 

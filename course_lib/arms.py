@@ -62,13 +62,13 @@ def as_arm(example: Example, arm: str) -> Example:
     return example._replace(loss_mask=rows < example.lengths[:, None])
 
 
-def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: int | None = None) -> Run:
+def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: int | None = None, device=None) -> Run:
     """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
 
     seed: of the initial weights and of the batches, which are the same for every arm. changes: to STORYTELLER, such as
     {"block": "parallel"}. Evaluated are the "target loss" on held-out stories, in nats a token, and "cards kept": the
     share of the outline's cards that `follows` finds in the stories that the model writes, greedily, from held-out
-    outlines.
+    outlines. device: where the model trains, the CPU unless given; what it begins with and reads is the same anywhere.
     """
     vocabulary = story_vocabulary()
 
@@ -88,6 +88,7 @@ def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: 
             "cards kept": _cards_kept(model, vocabulary, arm),
         },
         objective=f"stories: {arm}",
+        device=device,
     )
 
 
@@ -99,12 +100,14 @@ def text_run(
     prefix: str | int = "uniform",
     changes: dict | None = None,
     steps: int | None = None,
+    device=None,
 ) -> Run:
     """Return a run, not begun, that trains a model on windows of a text.
 
     text: of at least 20 windows, as `data.read_text` returns one; None is the Python documentation. prefix: "uniform"
-    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. changes: to TEXT. The seed is
-    as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the same for every arm.
+    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. changes: to TEXT. The seed
+    and the device are as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the
+    same for every arm.
     """
     if prefix != "uniform":
         prefix = whole_number("prefix", prefix, high=TEXT["window_len"] - 1)
@@ -124,6 +127,7 @@ def text_run(
         steps=steps,
         evaluate=lambda model: {"target loss": target_loss(model, held_out)},
         objective=f"{'Python documentation' if text is None else 'a text'}, prefix {prefix}: {arm}",
+        device=device,
     )
 
 
@@ -164,7 +168,7 @@ def _measured(example: Example, arm: str) -> Example:
     return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
 
 
-def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluate, objective: str) -> Run:
+def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluate, objective: str, device=None) -> Run:
     """Return a run, not begun, of a model of these sizes, its initial weights those of the seed."""
     seed = whole_number("seed", seed)
     names = {field.name for field in dataclasses.fields(Config)}
@@ -175,7 +179,7 @@ def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluat
         torch.manual_seed(seed)
         model = PrefixLM(config)
     return Run(
-        model,
+        model.to(device),
         batch_of,
         steps=sizes["steps"] if steps is None else steps,
         learning_rate=sizes["learning_rate"],
@@ -193,6 +197,7 @@ def _cards_kept(model: PrefixLM, vocabulary: Vocabulary, arm: str) -> float:
     tokens = torch.full((len(prompts), max(lengths)), vocabulary.PAD)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt)
+    tokens = tokens.to(model.embedding.weight.device)
     prefix_len = None if arm == ARMS[2] else 0
     room = {"temperature": 0, "stop_id": vocabulary.EOS, "lengths": lengths, "prefix_len": prefix_len}
     written = torch.stack([step.ids for step in model.generate(tokens, 90, **room)], 1)

@@ -59,12 +59,12 @@ def lay_out(ids, spans, order, arm: str, vocabulary: Vocabulary) -> BlankInfilli
     return example._replace(tokens=tokens, targets=targets, positions=positions, block_positions=blocks)
 
 
-def blank_arm_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
+def blank_arm_run(seed: int, arm: str, *, steps: int | None = None, device=None) -> Run:
     """Return a run, not begun, that trains a model to fill short blanks in stories, as one of BLANK_ARMS.
 
     seed: of the initial weights, the texts and the blanks. Evaluated, on held-out stories, with the blanks filled in
     the order of the text and in reverse: "loss", in nats a token, and "filled", the share of blanks of which every
-    word and the END would be written right, if those before it were.
+    word and the END would be written right, if those before it were. device: where it trains, the CPU unless given.
     """
     vocabulary = story_vocabulary()
     held_out = _texts(vocabulary, 0, 0, HELD_OUT, "held_out")
@@ -89,16 +89,18 @@ def blank_arm_run(seed: int, arm: str, *, steps: int | None = None) -> Run:
         return collate_blanks(examples, vocabulary.PAD).arguments()
 
     lay_out([vocabulary.UNK], [], None, arm, vocabulary)  # refuses an arm that there is not, before anything is drawn
-    return new_run(seed, BLANKS, len(vocabulary), batch, steps=steps, evaluate=measure, objective=f"blanks: {arm}")
+    about = {"objective": f"blanks: {arm}", "device": device}
+    return new_run(seed, BLANKS, len(vocabulary), batch, steps=steps, evaluate=measure, **about)
 
 
-def glm_run(seed: int, *, text: str | None = None, steps: int | None = None) -> Run:
+def glm_run(seed: int, *, text: str | None = None, steps: int | None = None, device=None) -> Run:
     """Return a run, not begun, that trains one model to read and to write: short blanks, MASK, in three fifths of the
     texts, and one long blank, GMASK, in the others.
 
     text: None for stories, of which the long blank is all behind the outline; or a text of at least 20 windows, such as
     `data.python_docs()` or `data.read_text` return, cut into windows, of which it is the second half. Evaluated on
     held-out texts: the loss and the share "filled" of short blanks, in the order of the text, and the long ones' loss.
+    device: where it trains, the CPU unless given.
     """
     if text is None:
         vocabulary, held_out = story_vocabulary(), _texts(story_vocabulary(), 0, 0, HELD_OUT, "held_out")
@@ -134,7 +136,7 @@ def glm_run(seed: int, *, text: str | None = None, steps: int | None = None) -> 
         return collate_blanks(examples, vocabulary.PAD).arguments()
 
     objective = f"short blanks and long ones in {'stories' if text is None else 'a text'}"
-    return new_run(seed, GLM, len(vocabulary), batch, steps=steps, evaluate=measure, objective=objective)
+    return new_run(seed, GLM, len(vocabulary), batch, steps=steps, evaluate=measure, objective=objective, device=device)
 
 
 def _texts(vocabulary: Vocabulary, seed: int, step: int, count: int, split: str) -> list:
@@ -167,6 +169,8 @@ def _outline_len(ids, vocabulary: Vocabulary) -> int:
 
 def _filled(model, batch: BlankInfilling) -> tuple[float, float]:
     """Return the mean loss of a batch's targets, and the share of its blanks that are right from START to END."""
+    device = next(model.parameters(), torch.empty(0)).device
+    batch = batch._replace(**{name: one.to(device) for name, one in batch._asdict().items() if one is not None})
     with evaluating(model):
         logits, loss = model(**batch.arguments())
     right = logits.argmax(-1) == batch.targets

@@ -35,6 +35,14 @@ class Spread:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        """Return the median and the quartiles of some values, at least one."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        return cls(median(values), low, high)
+
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
@@ -53,7 +61,7 @@ class Race:
 
     def seconds(self, name: str) -> Spread:
         """Return how long a call of this contender took."""
-        return _spread(self._of(name))
+        return Spread.of(self._of(name))
 
     def median(self, name: str) -> float:
         """Return the median of this contender's seconds."""
@@ -61,7 +69,7 @@ class Race:
 
     def ratio(self, name: str, to: str) -> Spread:
         """Return how many times as long as `to` this contender took, round by round: below 1 is faster."""
-        return _spread([own / other for own, other in zip(self._of(name), self._of(to), strict=True)])
+        return Spread.of([own / other for own, other in zip(self._of(name), self._of(to), strict=True)])
 
     def verdict(self, name: str, to: str) -> str:
         """Return the ratio in a sentence: faster or slower only if three rounds of four say so."""
@@ -116,6 +124,7 @@ def race(
     max_seconds: float | None = None,
     device: torch.device | str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
+    timer: Callable[[Callable[[], object], int], float] | None = None,
 ) -> Race:
     """Time functions of no arguments against each other, and return their times.
 
@@ -124,6 +133,8 @@ def race(
     warmup        calls of each before the first round, at least 1.
     max_seconds   no round begins after that many seconds, once there are 3 rounds; None: all rounds are run.
     device        a CUDA device is timed by its own events, from the first kernel to the last; anything else by `clock`.
+    timer         another way to time: (function, calls) -> the seconds of one of so many calls. `clock` then only says
+                  when `max_seconds` are over.
 
     Gradients are recorded if they are outside: wrap the race in `torch.no_grad()` to time inference.
     """
@@ -138,6 +149,8 @@ def race(
 
     def sample(function, calls: int) -> float:
         """Return the seconds of one call, the mean of so many."""
+        if timer is not None:
+            return timer(function, calls)
         if device.type == "cuda":
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             with torch.cuda.device(device):
@@ -154,7 +167,8 @@ def race(
 
     calls = {}
     for name, function in contenders.items():
-        seconds = min(sample(function, 1) for _ in range(warmup))
+        first = warmup + (device.type == "cuda")  # the very first call on a card may compile, and tells nothing
+        seconds = min(sample(function, 1) for _ in range(first))
         calls[name] = max(1, round(LEAST_SAMPLE / max(seconds, 1e-7)))
     names, times, started = list(contenders), {name: [] for name in contenders}, clock()
     for done in range(repeats):
@@ -165,10 +179,3 @@ def race(
         for name in order[:: -1 if done // len(names) % 2 else 1]:  # else one would always follow the same other
             times[name].append(sample(contenders[name], calls[name]))
     return Race(times, machine(device), today())
-
-
-def _spread(values: list[float]) -> Spread:
-    if len(values) == 1:
-        return Spread(values[0], values[0], values[0])
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return Spread(median(values), low, high)

@@ -84,6 +84,8 @@ def recall_run(seed: int, arm: str, *, steps: int | None = None, **sizes) -> Run
 
     def recalled(model) -> dict[str, float]:
         held_out = recall_batch(HELD_OUT, 10**6, **how)  # no training run has this seed
+        device = model.embedding.weight.device
+        held_out = held_out._make(one if one is None else one.to(device) for one in held_out)
         logits, _ = model(held_out.inputs, held_out.prefix_len)
         right = logits[:, -QUESTIONS:].argmax(-1) == held_out.targets[:, -QUESTIONS:]
         return {"recalled": right.float().mean().item()}

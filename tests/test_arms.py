@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from course_lib import arms
+from course_lib import arms, blank_arms, recall
 from course_lib.objectives import prefix_lm_batch
 from course_lib.training import target_loss
 
@@ -120,3 +120,51 @@ def test_the_target_loss_of_an_untrained_model_is_that_of_guessing(small):
     vocabulary, _, windows = arms.corpus()
     loss = target_loss(run.model, prefix_lm_batch(windows, 8))
     assert abs(loss - torch.tensor(float(len(vocabulary))).log()) < 0.5
+
+
+class AskedError(Exception):
+    """What a model was asked with: where each tensor lay."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: blank_arms.blank_arm_run(0, blank_arms.BLANK_ARMS[0]),
+        lambda: blank_arms.glm_run(0),
+        lambda: recall.recall_run(0, next(iter(recall.ARMS))),
+    ],
+)
+def test_a_model_on_another_device_is_measured_there(small, make):
+    """The meta device stands in for a card: it holds no numbers, so the first question to the model is the last."""
+    run = make()
+    model = run.model.to("meta")
+
+    def asked(*given, **named):
+        tensors = [one for one in (*given, *named.values()) if isinstance(one, torch.Tensor)]
+        raise AskedError({one.device.type for one in tensors})
+
+    model.forward = asked
+    with pytest.raises(AskedError, match=r"^{'meta'}$"):
+        run.evaluate(model)
+
+
+def test_the_stories_that_a_model_writes_are_written_on_its_device(small):
+    run = arms.storyteller_run(0, PREFIX)
+
+    def asked(tokens, *given, **named):
+        raise AskedError(tokens.device.type)
+
+    run.model.to("meta").generate = asked
+    with pytest.raises(AskedError, match="meta"):
+        arms._cards_kept(run.model, arms.story_vocabulary(), PREFIX)
+
+
+def test_a_run_begins_alike_on_every_device(small, monkeypatch):
+    """Its weights are drawn on the CPU, and moved before the optimizer sees them."""
+    moved = []
+    monkeypatch.setattr(arms.PrefixLM, "to", lambda model, device: moved.append(device) or model)
+    for make in (arms.storyteller_run, arms.text_run):
+        make(0, PREFIX, device="a card")
+    blank_arms.glm_run(0, device="a card")
+    blank_arms.blank_arm_run(0, blank_arms.BLANK_ARMS[0], device="a card")
+    assert moved == ["a card"] * 4

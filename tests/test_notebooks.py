@@ -1,5 +1,6 @@
 """Every built notebook keeps to the rules; and every rule is shown to notice the notebook that breaks it."""
 
+import os
 from pathlib import Path
 
 import build_notebooks
@@ -191,6 +192,23 @@ def test_dead_links(tmp_path):
     assert list(rules.dead_links(notebook, tmp_path)) == [f"{notebook.cells[0].id}: next.ipynb leads nowhere"]
     (tmp_path / "next.ipynb").touch()
     assert list(rules.dead_links(notebook, tmp_path)) == []
+
+
+def test_unit_tests_run_on_the_cpu_unless_a_device_is_asked_for(request, monkeypatch):
+    class Config:
+        pass
+
+    plugin = request.config.pluginmanager.get_plugin(str(FOLDER.parent / "conftest.py"))
+    for name in ("COURSE_PROGRESS", "JUPYTER_PREFER_ENV_PATH"):
+        monkeypatch.setenv(name, "as before")
+    for asked, got in ((None, "cpu"), ("cuda", "cuda")):
+        monkeypatch.delenv("COURSE_DEVICE", raising=False)
+        if asked:
+            monkeypatch.setenv("COURSE_DEVICE", asked)
+        config = Config()
+        plugin.pytest_configure(config)
+        plugin.pytest_unconfigure(config)
+        assert os.environ["COURSE_DEVICE"] == got
 
 
 def test_an_unknown_device_is_refused(request, monkeypatch):

@@ -37,6 +37,34 @@ def test_every_round_runs_everyone_once_and_begins_with_another():
     assert rounds == ["abc", "bca", "cab", "cba", "acb", "bac", "abc"]  # a follows b as often as c
 
 
+def test_a_timer_of_ones_own_is_asked_and_not_the_clock():
+    asked = []
+
+    def timer(function, calls):
+        asked.append((function(), calls))
+        return {"a": 0.001, "b": 1.0}[function()]
+
+    found = race({name: lambda name=name: name for name in "ab"}, repeats=3, warmup=2, timer=timer)
+    assert found.times == {"a": [0.001] * 3, "b": [1.0] * 3}
+    assert asked[:4] == [("a", 1), ("a", 1), ("b", 1), ("b", 1)]
+    assert set(asked[4:]) == {("a", 2), ("b", 1)}  # so many calls that a sample lasts 2 ms
+
+
+def test_what_a_card_compiles_at_the_first_call_is_not_taken_for_its_time(monkeypatch):
+    monkeypatch.setattr("course_lib.race.machine", lambda device: "no card: a test")
+    seconds = iter([5.0, *[0.0005] * 20])
+    calls = []
+    race(
+        {"a": lambda: None},
+        repeats=3,
+        warmup=1,
+        device="cuda",  # only its name is looked at: the timer is ours
+        timer=lambda function, count: calls.append(count) or next(seconds),
+        clock=lambda: 0.0,
+    )
+    assert calls == [1, 1, 4, 4, 4]
+
+
 def test_the_ratio_is_taken_within_a_round():
     """The machine gets slower from round to round, and the ratio stays; a ratio of medians would say the same only by
     chance, so one round is disturbed for one contender."""
