@@ -18,35 +18,20 @@ them on between processes, causal there; Sun et al. 2025 (LASP-2, arXiv 2502.075
 """
 
 import time
-from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.autograd.function import once_differentiable
 
-from ._check import check_device, is_whole_number, whole_number, whole_numbers
-from ._group import AGREEMENT_BYTES, agree
+from ._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+from ._group import Traffic, Wires
+from ._sequence_states import Outside, joined
 from .kernels._inputs import check_eps, check_flag, check_qkv, check_scale, check_state
 from .kernels.linear import LinearState, prefix_linear_attention
-from .kernels.reference import state_dtype
-from .sequence_costs import first_of_target, reduced_bytes
+from .sequence_costs import first_of_target, sequence_bytes, shard_lengths
 
-__all__ = ["Traffic", "sequence_parallel_prefix_linear_attention"]
-
-
-@dataclass
-class Traffic:
-    """What this process has sent and received so far, in bytes, in how many calls, and the seconds that they took.
-
-    An all-reduce counts 2 (N - 1) / N of its bytes each way, the least that there is; a process cannot see what really
-    went over the wire. The seconds include waiting for the others. On an accelerator they say little.
-    """
-
-    calls: int = 0
-    sent: int = 0
-    received: int = 0
-    seconds: float = 0.0
+__all__ = ["Traffic", "measure", "sequence_parallel_prefix_linear_attention"]
 
 
 def sequence_parallel_prefix_linear_attention(
@@ -71,7 +56,7 @@ def sequence_parallel_prefix_linear_attention(
     q, k           (B, H, T, Dk), and v (B, H, T, Dv): T may differ between processes, and be 0. All else is the same.
     prefix_len     in tokens of the whole sequence, 0..L with L the sum of all T; it may end within any stretch. An int,
                    or a list or integer tensor (B,); the same in every process.
-    group          of torch.distributed; all processes unless given. gloo for tensors on the CPU, nccl for those on GPUs.
+    group          of torch.distributed; all processes unless given. gloo for tensors on the CPU, nccl on GPUs.
     initial_state  `LinearState` of earlier keys, which all L queries see: the same values in every process, which is
                    not checked. Its gradient is the whole one in every process.
     return_state   also return the state after all L keys, the same in every process. The all-reduce is then of two
@@ -80,18 +65,20 @@ def sequence_parallel_prefix_linear_attention(
 
     Forward: three numbers of each process are gathered, by which they see that they agree; then an all-reduce, unless
     prefix_len is 0, and the chain. Backward: the same without the first. Every process must run the backward, also one
-    without tokens (`out.sum()` will do). It can run once: for second derivatives use one process. Packed documents are
-    not offered.
+    without tokens (`out.sum()` will do). It cannot itself be differentiated: for second derivatives use one process.
+    Packed documents are not offered.
 
-    RuntimeError if there is no process group. ValueError or TypeError for what `prefix_linear_attention` refuses, and in
-    every process if they do not agree. If only one process's inputs are wrong, the others raise RuntimeError. Nobody
+    RuntimeError if there is no process group. ValueError or TypeError for what `prefix_linear_attention` refuses, and
+    in every process if they do not agree. If only one process's inputs are wrong, the others raise RuntimeError. Nobody
     waits for a process that never calls this longer than the group's timeout.
 
     Sources: see the module.
     """
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError("there is no process group: call torch.distributed.init_process_group, or use launch")
-    wires = _Wires(group, {} if traffic is None else traffic)
+    if traffic is not None and not isinstance(traffic, dict):
+        raise TypeError(f"traffic must be a dict or None, got {shown(traffic)}")
+    wires = Wires(group, {} if traffic is None else traffic)
     said, trouble = {}, None
     try:
         check_qkv(q, k, v)
@@ -103,8 +90,7 @@ def sequence_parallel_prefix_linear_attention(
         said = _said(q, k, v, prefix_len, initial_state, return_state, choices)
     except (TypeError, ValueError) as error:
         trouble = error
-    lengths = wires.timed("agreement", lambda: agree(said, q.shape[2] if said else 0, trouble, group))
-    wires.count("agreement", AGREEMENT_BYTES * (wires.world - 1))
+    lengths = wires.agree(said, q.shape[2] if said else 0, trouble)
     limits = {"high": sum(lengths), "high_name": "the tokens of all processes"}
     start, length = sum(lengths[: wires.rank]), lengths[wires.rank]
     if isinstance(prefix_len, int):
@@ -115,93 +101,15 @@ def sequence_parallel_prefix_linear_attention(
         own = [min(max(one - start, 0), length) for one in prefixes]
     keep_z = normalize or (return_state and (initial_state is None or initial_state.z is not None))
     with torch.autocast(q.device.type, enabled=False):
-        given = None if initial_state is None else _joined(initial_state.kv, initial_state.z, keep_z)
-        hands_on = return_state or wires.rank < wires.world - 1  # the last one's target is nobody else's business
-        early, late = _own_states(k, v, own, keep_z, hands_on)
-        reduced = any(prefixes) or return_state
-        first = first_of_target(prefixes, lengths)
-        outside, last = _Exchange.apply(early, late, given, wires, first, reduced, return_state)
+        given = None if initial_state is None else joined(*initial_state, keep_z)
+        first, reduced = first_of_target(prefixes, lengths), any(prefixes) or return_state
+        outside, last = Outside.apply(k, v, given, own, keep_z, wires, first, reduced, return_state)
         outside = LinearState(outside[..., :-1], outside[..., -1]) if keep_z else LinearState(outside)
     out = prefix_linear_attention(q, k, v, own, initial_state=outside, **choices)
     if not return_state:
         return out
     whole = LinearState(last[..., :-1].contiguous(), last[..., -1].contiguous()) if keep_z else LinearState(last)
     return out, whole
-
-
-class _Exchange(torch.autograd.Function):
-    """From each process's sums of its keys to the sum of all keys outside that its rows see, and after all of them."""
-
-    @staticmethod
-    def forward(ctx, early, late, given, wires, first, reduced, return_state):
-        ctx.plan = wires, first, reduced, return_state
-        outside, last = wires.scan("forward", late, first), None
-        if reduced:
-            total = wires.sum("forward", torch.stack([early, late]) if return_state else early[None])
-            outside = outside + (total[0] - early)  # the own part of the prefix is added by the kernel
-            last = total.sum(0) if return_state else None
-        if given is not None:
-            outside = outside + given
-            last = last + given if return_state else None
-        return outside, last
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, doutside, dlast):
-        wires, first, reduced, return_state = ctx.plan
-        dlate, dearly, dgiven = wires.scan("backward", doutside, first, -1), None, None
-        if reduced or ctx.needs_input_grad[2]:
-            total = wires.sum("backward", torch.stack([doutside, dlast]) if return_state else doutside[None])
-            dgiven, dearly = total.sum(0), total.sum(0) - doutside
-            if return_state:
-                dlate = dlate + total[1]
-        return dearly, dlate, dgiven, None, None, None, None
-
-
-class _Wires:
-    """What travels between the processes of a group, counted under a name."""
-
-    def __init__(self, group, traffic: dict[str, Traffic]):
-        self.group, self.traffic = group, traffic
-        self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
-
-    def count(self, name: str, sent: int, received: int | None = None) -> None:
-        tally = self.traffic.setdefault(name, Traffic())
-        tally.calls += 1
-        tally.sent += sent
-        tally.received += sent if received is None else received
-
-    def timed(self, name: str, call):
-        started = time.perf_counter()
-        result = call()
-        self.traffic.setdefault(name, Traffic()).seconds += time.perf_counter() - started
-        return result
-
-    def sum(self, name: str, share: Tensor) -> Tensor:
-        """Return the sum of all processes' shares."""
-        whole = share.clone(memory_format=torch.contiguous_format)
-        if self.world > 1 and whole.numel():
-            self.timed(name, lambda: dist.all_reduce(whole, group=self.group))
-            self.count(name, reduced_bytes(whole.nbytes, self.world))
-        return whole
-
-    def scan(self, name: str, share: Tensor, first: int, step: int = 1) -> Tensor:
-        """Return the sum of the shares of those before this process, or with step -1 of those after it.
-
-        Processes before `first` take no part: they get zeros.
-        """
-        before = torch.zeros_like(share, memory_format=torch.contiguous_format)
-        if self.rank < first or not share.numel():
-            return before
-        source, target = self.rank - step, self.rank + step
-        if first <= source < self.world:
-            self.timed(name, lambda: dist.recv(before, group=self.group, group_src=source))
-            self.count(name, 0, before.nbytes)
-        if first <= target < self.world:
-            on = (before + share).contiguous()
-            self.timed(name, lambda: dist.send(on, group=self.group, group_dst=target))
-            self.count(name, on.nbytes, 0)
-        return before
 
 
 def _checked_prefix(prefix_len, q: Tensor) -> int | list[int]:
@@ -234,23 +142,79 @@ def _said(q, k, v, prefix_len, state, return_state, choices) -> dict:
     }
 
 
-def _own_states(k: Tensor, v: Tensor, own: int | list[int], keep_z: bool, hands_on: bool) -> tuple[Tensor, Tensor]:
-    """Return the sums over this process's keys in the prefix, and, for one that hands it on, over those in the target.
+def measure(
+    *,
+    heads: int = 8,
+    key_dim: int = 64,
+    value_dim: int = 64,
+    normalize: bool = True,
+    lengths: tuple[int, ...] = (1024, 4096, 16384),
+    repeats: int = 5,
+) -> list[dict]:
+    """Share sequences between the processes of a group, and compare with one process; for `launch`.
 
-    The kernel will sum them again: it cannot begin before it knows the state outside, and others wait for this one.
+    One example of each length in float32, the first half of it prefix, shared evenly. Returns a row for each length and
+    pass (forward alone; training, that is forward and backward):
+
+    length, prefix_len, training  which one
+    difference            from the one process, the largest of all processes: max |a - b| / max |b|, of the output and
+                          in training also of the gradients of q, k and v
+    sent                  bytes that the busiest process sent, counted while it ran
+    ring                  those that ring attention would send, by `sequence_bytes`; it is not run
+    ms                    of this process, waiting included; whole_ms: one process while the others wait
+
+    Times are medians of `repeats` rounds, after one to warm up.
     """
-    dtype = state_dtype(k.dtype)
-    if isinstance(own, int):
-        stop = k.shape[2] if hands_on else own
-        halves = [(k[:, :, a:b], v[:, :, a:b]) for a, b in ((0, own), (own, stop))]
-    else:
-        in_prefix = torch.arange(k.shape[2], device=k.device)[:, None] < torch.tensor(own, device=k.device).view(
-            -1, 1, 1, 1
-        )
-        halves = [(k.masked_fill(~in_prefix, 0), v), (k.masked_fill(in_prefix, 0), v)]
-    halves = [(keys.to(dtype), values.to(dtype)) for keys, values in halves]
-    return tuple(_joined(keys.mT @ values, keys.sum(2), keep_z) for keys, values in halves)
+    rank, world = dist.get_rank(), dist.get_world_size()
+    shape, rows = {"heads": heads, "key_dim": key_dim, "value_dim": value_dim, "normalize": normalize}, []
+    for length in lengths:
+        prefix, shards, rng = length // 2, shard_lengths(length, world), torch.Generator().manual_seed(0)
+        q, k = torch.rand(2, 1, heads, length, key_dim, generator=rng)  # as a feature map leaves them: positive
+        v, pull = torch.randn(2, 1, heads, length, value_dim, generator=rng)
+        for training in (False, True):
+            times, traffic = [], {}
+            for _ in range(1 + repeats):
+                traffic.clear()
+                dist.barrier()
+                mine = [x.split(shards, dim=2)[rank].contiguous() for x in (q, k, v, pull)]
+                found, spent = _run(
+                    sequence_parallel_prefix_linear_attention,
+                    mine,
+                    training,
+                    prefix,
+                    normalize=normalize,
+                    traffic=traffic,
+                )
+                dist.barrier()
+                if rank == 0 or not times:  # alone, as far as times go
+                    wanted, alone = _run(
+                        prefix_linear_attention, (q, k, v, pull), training, prefix, normalize=normalize
+                    )
+                times.append((spent, alone))
+            row = {"length": length, "prefix_len": prefix, "training": training}
+            pairs = [(a, b.split(shards, dim=2)[rank], b.abs().max()) for a, b in zip(found, wanted, strict=True)]
+            row["difference"] = _largest(*((a - b).abs().max() / most for a, b, most in pairs))
+            row["sent"] = int(_largest(sum(traffic[name].sent for name in ("forward", "backward") if name in traffic)))
+            row["ring"] = max(sequence_bytes("ring", prefix, shards, **shape, training=training))
+            row["ms"], row["whole_ms"] = (1e3 * median(column) for column in zip(*times[1:], strict=True))
+            rows.append(row)
+    return rows
 
 
-def _joined(kv: Tensor, z: Tensor | None, keep_z: bool) -> Tensor:
-    return torch.cat([kv, z[..., None]], dim=-1) if keep_z else kv
+def _run(attend, tensors, training: bool, prefix_len: int, **choices) -> tuple[list[Tensor], float]:
+    """Return the output, in training also the gradients of q, k and v, and the seconds that it took."""
+    *inputs, pull = (x.detach().clone().requires_grad_(training) for x in tensors)
+    started = time.perf_counter()
+    with torch.set_grad_enabled(training):
+        out = attend(*inputs, prefix_len, **choices)
+    if training:
+        out.backward(pull)
+    spent = time.perf_counter() - started
+    return [out.detach(), *(x.grad for x in inputs if training)], spent
+
+
+def _largest(*values) -> float:
+    """Return the largest of these numbers in all processes."""
+    largest = torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in values]).max()
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest.item()
