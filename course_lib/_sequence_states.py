@@ -50,7 +50,9 @@ class Outside(torch.autograd.Function):
             dgiven = total.sum(0) if ctx.needs_input_grad[2] else None
             if return_state:
                 dlate += total[1]
-        dk, dv = _sums_gradients(*ctx.saved_tensors, own, dearly, dlate)
+        dk = dv = None
+        if any(ctx.needs_input_grad[:2]):
+            dk, dv = _sums_gradients(*ctx.saved_tensors, own, dearly, dlate)
         return dk, dv, dgiven, *[None] * 6
 
 
