@@ -2,7 +2,7 @@
 
 import os
 import time
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -121,9 +121,22 @@ def all_cases():
     return {case: [list(column) for column in zip(*(one[case] for one in everyone), strict=True)] for case in found}
 
 
+def everything():
+    """All that needs a group of this many processes, which take longer to start than to work."""
+    world = dist.get_world_size()
+    more = {2: {"special": special_cases}, 3: {"group": in_a_part_of_the_group, "measured": measured}}.get(world, {})
+    return {"cases": all_cases(), **{name: work() for name, work in more.items()}}
+
+
+@pytest.fixture(scope="module")
+def of_processes():
+    """What processes found, by their number."""
+    return cache(lambda world: launch(everything, world=world, timeout=300))
+
+
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_get_the_rows_and_gradients_of_one_and_send_what_was_counted(world):
-    found = launch(all_cases, world=world, timeout=300)
+def test_processes_get_the_rows_and_gradients_of_one_and_send_what_was_counted(of_processes, world):
+    found = of_processes(world)["cases"]
     assert len(found) == len(SHARDS[world]) * sum(len(prefixes_of(name)) for name in CHOICES)
     for case, (largest, sent, received) in found.items():
         assert max(largest) < 2e-13, case
@@ -208,8 +221,8 @@ def refused(q, k, v):
     return {name: [one[name] for one in everyones(words)] for name in words}
 
 
-def test_other_dtypes_and_what_is_refused_by_every_process_in_words():
-    found = launch(special_cases, timeout=120)
+def test_other_dtypes_and_what_is_refused_by_every_process_in_words(of_processes):
+    found = of_processes(2)["special"]
     words = found.pop("words")
     assert len(found) == 6
     for name, off in found.items():
@@ -257,17 +270,16 @@ def in_a_part_of_the_group():
         wanted, _ = ran(prefix_linear_attention, lambda x: x, (), 4, (q, k, v, pull))
         found, _ = ran(shared, cut, (), 4, (q, k, v, pull))
         off = max((cut(a) - b).abs().max().item() for a, b in zip(wanted, found, strict=True))
-    return {"off": max(everyones(off)), "measured": measured()}
+    return max(everyones(off))
 
 
 def measured():
     return measure(heads=2, key_dim=3, value_dim=4, lengths=(16, 48), repeats=2)
 
 
-def test_a_part_of_the_processes_can_share_and_all_can_be_measured():
-    found = launch(in_a_part_of_the_group, world=3)
-    assert found["off"] < 1e-13
-    rows = found["measured"]
+def test_a_part_of_the_processes_can_share_and_all_can_be_measured(of_processes):
+    assert of_processes(3)["group"] < 1e-13
+    rows = of_processes(3)["measured"]
     assert [(row["length"], row["prefix_len"], row["training"]) for row in rows] == [
         (16, 8, False), (16, 8, True), (48, 24, False), (48, 24, True),
     ]  # fmt: skip

@@ -61,7 +61,7 @@ function drawShards(picture, { N, L, P, training }, width) {
     for (let n = first; n < N; n += 1) rect("handed", middle(n) - side / 2, ROWS.chain, side, 13);
     const handed = `states, handed on →${training ? ", gradients ←" : ""}`;
     text(handed, Math.min(middle(first) - side / 2, width - EDGE - (training ? 205 : 125)), ROWS.chain + 24, "start", "sd-muted"); // so wide are these words
-  } else if (N > 1) text(P === L ? "no target: nothing to hand on" : "the target is all in the last: nothing to hand on", width - EDGE, ROWS.chain + 6, "end", "sd-muted");
+  } else if (N > 1) text(P === L ? "no target: nothing to hand on" : "one holds the target: none handed on", width - EDGE, ROWS.chain + 6, "end", "sd-muted");
 
   text("Ring attention", EDGE, ROWS.ring, "start", "sd-strong");
   if (N === 1) text("nothing travels", EDGE, ROWS.blocks + 10, "start", "sd-muted");
