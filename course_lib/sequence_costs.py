@@ -59,7 +59,8 @@ def sequence_bytes(
                           and from the last process to the first.
                 "ring"    ring attention. Forward: N - 1 times each process hands the keys and values that it has to
                           the next, so each sends all of them but one shard. Backward: K and V go round once more, and
-                          with them dK and dV, which have one step more to go, back to their own process.
+                          with them dK and dV, which have one step more to go, back to their own process. (The
+                          authors' own code also sends K and V this last step, of which nothing is made.)
     prefix_len  P, an int, or one for each of `batch` examples. Ring attention is counted as published: every block
                 goes all the way, also where the mask hides it.
     lengths     the tokens that each process holds, in order; `shard_lengths` shares them evenly.
@@ -67,7 +68,8 @@ def sequence_bytes(
     number_bytes  of an element of q, k and v, and of dK and dV. The numbers of a state have
                 4 at least, for 16-bit inputs are summed in 32, and with normalize z is part of it.
 
-    Not counted are the few numbers by which the processes of "linear" agree on their shapes, and a returned state.
+    Not counted are the few numbers by which the processes of "linear" agree on their shapes, what a returned state
+    adds, and the gradient of an initial one. The two compute different functions: ring attention is softmax attention.
 
     >>> shape = {"heads": 8, "key_dim": 64, "value_dim": 64, "normalize": True}
     >>> sequence_bytes("linear", 512, [512, 512], **shape), sequence_bytes("ring", 512, [512, 512], **shape)

@@ -11,7 +11,7 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from course_lib.kernels import LinearState, prefix_linear_attention
+from course_lib.kernels import LinearState, prefix_linear_attention, prefix_softmax_attention
 from course_lib.processes import launch
 from course_lib.sequence_costs import sequence_bytes
 from course_lib.sequence_parallel import measure, sequence_parallel_prefix_linear_attention
@@ -121,10 +121,61 @@ def all_cases():
     return {case: [list(column) for column in zip(*(one[case] for one in everyone), strict=True)] for case in found}
 
 
+def ring():
+    """Ring attention, written out: the rows and gradients of softmax attention, and what this process sent for them."""
+    rank, world, shards, prefix_len, sent = dist.get_rank(), dist.get_world_size(), (3, 2, 4), 5, [0, 0]
+    places = list(torch.arange(LENGTH).split(shards))
+    q, k, v, pull = (x.split(shards, dim=2)[rank] for x in drawn())
+
+    def handed_on(tensors, owner, training):
+        """Send what is another's to the next process, and take from the one before what is its neighbour's."""
+        owner = (owner - 1) % world
+        taken = [x.new_empty(*x.shape[:2], shards[owner], x.shape[3]) for x in tensors]
+        work = [dist.isend(x.contiguous(), (rank + 1) % world) for x in tensors]
+        for x in taken:
+            dist.recv(x, (rank - 1) % world)
+        for one in work:
+            one.wait()
+        sent[training] += sum(x.nbytes for x in tensors)
+        return taken, owner
+
+    def scores(keys, owner):
+        seen = (places[owner] <= places[rank][:, None]) | (places[owner] < prefix_len)
+        return (q @ keys.mT * KEY**-0.5).masked_fill(~seen, -torch.inf)
+
+    held, owner, found, values = [k, v], rank, [], []
+    for step in range(world):
+        found.append(scores(held[0], owner))
+        values.append(held[1])
+        if step < world - 1:
+            held, owner = handed_on(held, owner, False)
+    whole = torch.cat(found, -1)
+    out, norm = whole.softmax(-1) @ torch.cat(values, 2), whole.logsumexp(-1, keepdim=True)
+    held, owner, grown, dq = [k, v], rank, [torch.zeros_like(k), torch.zeros_like(v)], torch.zeros_like(q)
+    for step in range(world):
+        weights = (scores(held[0], owner) - norm).exp()
+        dscores = weights * (pull @ held[1].mT - (pull * out).sum(-1, keepdim=True)) * KEY**-0.5
+        dq += dscores @ held[0]
+        grown = [grown[0] + dscores.mT @ q, grown[1] + weights.mT @ pull]
+        if step < world - 1:
+            held, _ = handed_on(held, owner, True)
+        grown, owner = handed_on(grown, owner, True)
+    whole = [x.requires_grad_() for x in drawn()[:3]]
+    wanted = prefix_softmax_attention(*whole, prefix_len, backend="reference")
+    wanted.backward(drawn()[3])
+    pairs = zip([wanted, *(x.grad for x in whole)], [out, dq, *grown], strict=True)
+    off = max((a.split(shards, dim=2)[rank] - b).abs().max().item() for a, b in pairs)
+    counted = [sequence_bytes("ring", prefix_len, shards, **SHAPE, training=on)[rank] for on in (False, True)]
+    return everyones([off, sent[0] - counted[0], sum(sent) - counted[1]])
+
+
 def everything():
     """All that needs a group of this many processes, which take longer to start than to work."""
     world = dist.get_world_size()
-    more = {2: {"special": special_cases}, 3: {"group": in_a_part_of_the_group, "measured": measured}}.get(world, {})
+    more = {
+        2: {"special": special_cases},
+        3: {"group": in_a_part_of_the_group, "measured": measured, "ring": ring},
+    }.get(world, {})
     return {"cases": all_cases(), **{name: work() for name, work in more.items()}}
 
 
@@ -291,6 +342,11 @@ def test_a_part_of_the_processes_can_share_and_all_can_be_measured(of_processes)
         assert 0 <= row["difference"] < 1e-5
         assert row["ms"] > 0
         assert row["whole_ms"] > 0
+
+
+def test_a_real_ring_sends_what_is_counted_for_it(of_processes):
+    for off, forward, training in of_processes(3)["ring"]:
+        assert (off < 1e-12, forward, training) == (True, 0, 0)
 
 
 def test_without_a_group_it_says_so():
