@@ -17,6 +17,7 @@ from .predict import predict
 from .progress import progress
 from .quiz import quiz
 from .race_explorer import KernelRaceExplorer
+from .shard_explorer import ShardExplorer
 from .show import show, show_source
 from .state_explorer import StateExplorer
 from .training_panel import train_live
@@ -31,6 +32,7 @@ __all__ = [
     "KVExplorer",
     "KernelRaceExplorer",
     "MaskExplorer",
+    "ShardExplorer",
     "StateExplorer",
     "blank_evidence",
     "block_race",

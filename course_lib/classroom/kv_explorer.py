@@ -12,14 +12,13 @@ from ..block_costs import PALM, BlockShape
 from . import pictures
 from .cache_words import plural
 from .explorer_checks import check_number
-from .number_words import brief
+from .number_words import brief, size
 from .palette import LIGHT
 from .widgets import ExplorerWidget
 
 NUMBER_BYTES = 2  # bfloat16
 CONTEXTS = [2**n for n in range(8, 18)]
 SEQUENCES = [2**n for n in range(10)]
-UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
 HUES = ("prefix", "target", "added")  # of the groups, one after the other
 MOST_HEADS = max(shape.heads for _, shape in PALM.values())
 SIZES = {
@@ -175,16 +174,6 @@ def _check(name: str, value, model: str) -> None:
         check_number(name, value, powers[0], powers[-1])
         if value not in powers:
             raise ValueError(f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {value}")
-
-
-def size(count: int) -> str:
-    """Return bytes in decimal units: 1 GB is 10⁹ bytes.
-
-    >>> size(120832)
-    '121\\xa0KB'
-    """
-    unit = next(unit for unit, least in UNITS.items() if count >= least)
-    return f"{brief(count / UNITS[unit])}\u00a0{unit}"
 
 
 def times(part: int, whole: int) -> str:

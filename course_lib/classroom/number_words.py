@@ -3,6 +3,7 @@
 from math import floor
 
 UNITS = {"trillion": 10**12, "billion": 10**9, "million": 10**6, "thousand": 10**3}
+BYTE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
 
 
 def brief(value: float) -> str:
@@ -19,3 +20,13 @@ def short(count: int) -> str:
     """
     unit = next((unit for unit, least in UNITS.items() if count >= least), None)
     return f"{brief(count / UNITS[unit])}\u00a0{unit}" if unit else str(count)
+
+
+def size(count: int) -> str:
+    """Return bytes in decimal units: 1 GB is 10⁹ bytes.
+
+    >>> size(120832)
+    '121\\xa0KB'
+    """
+    unit = next(unit for unit, least in BYTE_UNITS.items() if count >= least)
+    return f"{brief(count / BYTE_UNITS[unit])}\u00a0{unit}"

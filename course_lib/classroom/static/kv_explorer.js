@@ -5,7 +5,6 @@ const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last stat
 const NUMBER_BYTES = 2; // bfloat16
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 const CONTEXTS = powers(8, 17), SEQUENCES = powers(0, 9); // prettier-ignore
-const UNITS = [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]; // prettier-ignore
 const HUES = 3; // of the groups, one after the other
 const MOST_HEADS = 48;
 
@@ -26,11 +25,6 @@ function kvCount({ model, kvHeads, context, sequences, sizes }) {
 // -- the words
 
 const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
-
-function byteSize(count) {
-  const [unit, least] = UNITS.find(([, least]) => count >= least);
-  return `${brief(count / least)}\u00a0${unit}`;
-}
 
 function sharing(n, heads) {
   if (n === 1) return `shared by all ${heads} query heads (multi-query)`;

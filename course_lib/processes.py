@@ -1,0 +1,79 @@
+"""Several processes on this machine as a group of torch.distributed, started for one call and gone after it.
+
+They talk over the loopback interface and meet by a file, so it works without a network.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from ._check import whole_number
+
+__all__ = ["in_group", "launch"]
+
+
+def launch(work, *, world: int = 2, timeout: float = 60.0, **settings):
+    """Call work(**settings) in `world` new processes, which are a group, and return what the first one's call does.
+
+    work        a function that a new process can import, so not one of a notebook's own; what it returns is turned to
+                JSON and back.
+    timeout     in seconds, for everything, starting Python and importing torch included.
+
+    Each process computes with one thread. Whatever happens, none is left running. A script that calls this has to do so
+    under `if __name__ == "__main__":`, as for all of multiprocessing with new processes.
+
+    Raises TimeoutError, and RuntimeError where torch has no gloo, or with the traceback of the first process to fail.
+    """
+    whole_number("world", world, low=1)
+    if not (dist.is_available() and dist.is_gloo_available()):
+        raise RuntimeError("this torch was built without torch.distributed or its gloo, by which the processes talk")
+    end = time.monotonic() + timeout
+    with tempfile.TemporaryDirectory(prefix="processes-", ignore_cleanup_errors=True) as folder:
+        arguments = (world, folder, timeout, work, settings)
+        running = mp.spawn(_spawned, arguments, nprocs=world, join=False, daemon=True)
+        try:
+            while not running.join(timeout=max(end - time.monotonic(), 0)):
+                if time.monotonic() >= end:
+                    raise TimeoutError(f"{world} processes did not finish within timeout = {timeout} seconds")
+        except (mp.ProcessRaisedException, mp.ProcessExitedException) as failed:
+            first = Path(folder, "failed")
+            raise RuntimeError(first.read_text("utf-8") if first.exists() else str(failed)) from None
+        finally:
+            for process in running.processes:
+                process.kill()
+                process.join()
+        return json.loads(Path(folder, "result.json").read_text("utf-8"))
+
+
+def _spawned(rank: int, world: int, folder: str, timeout: float, work, settings: dict) -> None:
+    try:
+        result = in_group(rank, world, Path(folder, "rendezvous"), timeout, work, settings)
+    except Exception:  # written by the first to fail: those that fail next only say that they lost it
+        with contextlib.suppress(FileExistsError), open(Path(folder, "failed"), "x", encoding="utf-8") as file:
+            file.write(f"process {rank} of {world} failed:\n{traceback.format_exc()}")
+        raise
+    if rank == 0:
+        Path(folder, "result.json").write_text(json.dumps(result), "utf-8")
+
+
+def in_group(rank: int, world: int, rendezvous: Path, timeout: float, work, settings: dict):
+    """Return work(**settings) in this process, as number `rank` of a group that meets at the file `rendezvous`."""
+    torch.set_num_threads(1)
+    if os.name == "posix":  # gloo would look up this machine's name, which nobody knows without a network
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    store = dist.FileStore(str(rendezvous), world)
+    wait = timedelta(seconds=timeout)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=wait)
+    result = work(**settings)
+    dist.destroy_process_group()
+    return result
