@@ -1,4 +1,4 @@
-"""Prefix linear attention on a CUDA device: four Triton kernels, parallel over the length, and a backward by hand.
+"""Prefix linear attention on a CUDA device: three Triton kernels, parallel over the length, and a backward by hand.
 
 The formulas are those of `chunked.py`: the prefix by two dense products, the tail in chunks from the prefix state S.
 There a head goes from left to right. A device has more processors than a batch has heads, so here a document is cut in
@@ -11,8 +11,11 @@ segments, first its prefix, then its tail, and three launches follow each other:
              values and no mask; in a tail segment the chunks follow each other, and S stays on the chip.
 
 The backward does the same with R, the sum of q^T g over later queries; g is what reaches q S. The sums are of q^T g, the
-scan goes from right to left and gives the prefix the R of all queries. Then dq is the forward's own kernel with dout, v,
-k and S transposed in place of q, k, v and S; a last kernel makes dk and dv together, from right to left.
+scan goes from right to left and gives the prefix the R of all queries. The rows come from the forward's own kernel:
+
+    dq   with dout, v, k and S transposed in place of q, k, v and S;
+    dk   with v, dout, q and R transposed, from right to left;
+    dv   with k, q, dout and R, from right to left.
 
 The normaliser stays in the chunk's tile: its rows are summed, and q z is added, z being the sum of the keys. The forward
 keeps each row's factor, scale / (scale * sum + eps). With it, and with dout . out row by row, a weight's slope is
@@ -45,17 +48,32 @@ SCAN_BLOCK, SCAN_GROUP = 128, 8  # numbers of a state to a program of the scan, 
 
 
 class Config(NamedTuple):
-    """How a kernel is cut: tokens of a chunk, warps of a program, chunks under way to it."""
+    """How a kernel is cut: tokens of a chunk, warps of a program, chunks under way to it, columns to a program."""
 
     chunk: int
     warps: int
     stages: int
+    columns: int
 
 
 # By kernel, type and width. Chosen from what the compiler says for sm_90 (tests/test_triton_compile.py): no spilled
 # registers, and room for two programs on a multiprocessor where that can be. tools/sweep_triton.py times others.
 CONFIGS = {
+    ("sum_states", "bfloat16", 64): Config(64, 4, 3, 64),
+    ("sum_states", "bfloat16", 128): Config(64, 8, 2, 128),
+    ("sum_states", "float16", 64): Config(64, 4, 2, 64),
+    ("sum_states", "float16", 128): Config(64, 8, 2, 64),
+    ("sum_states", "float32", 64): Config(32, 4, 2, 64),
+    ("sum_states", "float32", 128): Config(32, 8, 2, 64),
+    ("attend_rows", "bfloat16", 64): Config(64, 4, 3, 64),
+    ("attend_rows", "bfloat16", 128): Config(64, 8, 2, 64),
+    ("attend_rows", "float16", 64): Config(64, 4, 2, 64),
+    ("attend_rows", "float16", 128): Config(64, 8, 2, 64),
+    ("attend_rows", "float32", 64): Config(32, 4, 2, 32),
+    ("attend_rows", "float32", 128): Config(16, 4, 2, 16),
 }
+ROOMY = 160 << 10  # bytes of shared memory to a program: an H100 has 227 KiB, an A100 163, a card for a desk 99
+SMALL_CONFIGS = CONFIGS
 
 
 class Plan(NamedTuple):
@@ -140,9 +158,9 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.contiguous() for x in (q, k, v))
         out, factor = _make(plan, v), _column(q) if normalize else None
         with torch.cuda.device_of(q):
-            states = _sum(plan, k, v, z=z, skip=0 if last_wanted else _kernels().LAST)
-            last = _scan(plan, q, v, states, given, z, last_wanted)
-            _attend(plan, (q, k, v), out, factor, None, states, z, scale, eps)
+            states = _sum(plan, k, v, z, skip=0 if last_wanted else _kernels().LAST)
+            last = _scan(plan, states, given, q.shape[:2], last_wanted)
+            _rows(plan, _kernels().OUT, (q, k, v), out, factor, None, states, z, scale, eps)
         ctx.save_for_backward(q, k, v, states, *((out, factor) if normalize else (None, None)))
         ctx.plan, ctx.scale, ctx.z = plan, scale, z
         ctx.set_materialize_grads(False)
@@ -164,10 +182,14 @@ class _Gradient(torch.autograd.Function):
         dots = None if factor is None else _column(q)
         with torch.cuda.device_of(q):
             skip = 0 if first_wanted or factor is not None else _kernels().FIRST  # with a factor, dots are wanted of all
-            slopes = _sum(plan, q, dout, z=z, skip=skip, backward=(out, factor, dots, scale))
-            dgiven = _scan(plan, q, v, slopes, dlast, z, first_wanted, reverse=True)
-            _attend(plan, (dout, v, k), dq, factor, dots, states, z, scale, 0.0, backward=True)
-            _differentiate(plan, (q, k, v, dout), (dk, dv), factor, dots, slopes, z, scale)
+            slopes = _sum(plan, q, dout, z, skip=skip, backward=(out, factor, dots, scale))
+            dgiven = _scan(plan, slopes, dlast, q.shape[:2], first_wanted, reverse=True)
+            for mode, inputs, result, state in (
+                (_kernels().DQ, (dout, v, k), dq, states),
+                (_kernels().DK, (v, dout, q), dk, slopes),
+                (_kernels().DV, (k, q, dout), dv, slopes),
+            ):
+                _rows(plan, mode, inputs, result, factor, dots, state, z, scale)
         return dq, dk, dv, dgiven
 
     @staticmethod
@@ -175,76 +197,181 @@ class _Gradient(torch.autograd.Function):
         raise RuntimeError("backend 'triton' cannot be differentiated twice: call it with backend='reference'")
 
 
-def _sum(plan, x, y, *, z, skip, backward=None) -> Tensor:
+def _sum(plan, x, y, z, *, skip, backward=None) -> Tensor:
     """Return what every segment adds to the state, (rows * heads, W); rows whose flags are in `skip` are not written."""
     out, factor, dots, scale = backward or (None, None, None, 1.0)
-    sizes = {"DX": x.shape[3], "DY": y.shape[3], "BX": _block(x), "BY": _block(y), "W": _width(x, y, z)}
-    states = torch.empty((plan.rows * plan.heads, sizes["W"]), dtype=torch.float32, device=x.device)
+    config, wide, tall = _config("sum_states", x, y), _block(y.shape[3]), _block(x.shape[3])
+    width = x.shape[3] * y.shape[3] + (x.shape[3] if z else 0)
+    states = torch.empty((plan.rows * plan.heads, width), dtype=torch.float32, device=x.device)
+    part = min(tall, config.columns)
     _launch(
-        "sum_states",
-        plan,
-        x,
-        [x, y, _or(out, x), _or(factor, states), _or(dots, states), states, plan.table],
-        [plan.heads, x.shape[2], scale],
-        {**sizes, "Z": z, "NORM": factor is not None, "BACKWARD": backward is not None, "SKIP": skip},
-        max(sizes["BX"], sizes["BY"]),
+        _kernels().sum_states,
+        (plan.rows * plan.heads, -(-x.shape[3] // part)),
+        config,
+        x.dtype,
+        (x, y, _or(out, y), _or(factor, states), _or(dots, states), states, plan.table, plan.heads, x.shape[2], scale),
+        DX=x.shape[3],
+        DY=y.shape[3],
+        BX=part,
+        BY=wide,
+        W=width,
+        Z=z,
+        NORM=factor is not None,
+        SCALED=factor is None and scale != 1,
+        BACKWARD=backward is not None,
+        SKIP=skip,
     )
     return states
 
 
-def _scan(plan, q, v, states, given, z, last_wanted, reverse=False) -> Tensor | None:
+def _scan(plan, states, given, shape, last_wanted, reverse=False) -> Tensor | None:
     """Turn the sums into states, in place, and return the one after all keys, (B, H, W), if it is wanted."""
-    width = _width(q, v, z)
-    last = torch.empty((*q.shape[:2], width), dtype=torch.float32, device=q.device) if last_wanted else None
+    width = states.shape[1]
+    last = torch.empty((*shape, width), dtype=torch.float32, device=states.device) if last_wanted else None
     given = None if given is None else given.contiguous()
-    if plan.documents * plan.heads == 0:  # no tokens
-        if last_wanted:
-            last.zero_() if given is None else last.copy_(given)
-        return last
-    kernel = _kernels().scan_states
-    kernel[(plan.documents * plan.heads, -(-width // SCAN_BLOCK))](
-        states,
-        _or(given, states),
-        _or(last, states),
-        plan.table[plan.rows * _kernels().ROW :],
-        plan.heads,
-        W=width,
-        GIVEN=given is not None,
-        LAST_WANTED=last_wanted,
-        REVERSE=reverse,
-        BLOCK=SCAN_BLOCK,
-        GROUP=SCAN_GROUP,
-        num_warps=4,
-    )
+    if last_wanted and plan.rows == 0:  # no tokens: what is given comes out
+        last.zero_() if given is None else last.copy_(given)
+    if plan.rows * plan.heads:
+        _kernels().scan_states[(plan.documents * plan.heads, -(-width // SCAN_BLOCK))](
+            states,
+            _or(given, states),
+            _or(last, states),
+            plan.table[plan.rows * _kernels().ROW :],
+            plan.heads,
+            W=width,
+            GIVEN=given is not None,
+            LAST_WANTED=last_wanted,
+            REVERSE=reverse,
+            BLOCK=SCAN_BLOCK,
+            GROUP=SCAN_GROUP,
+            num_warps=4,
+        )
     return last
 
 
-def _attend(plan, inputs, result, factor, dots, states, z, scale, eps, backward=False) -> None:
-    """Fill result, and going forward the factors, row by row."""
+def _rows(plan, mode, inputs, result, factor, dots, states, z, scale, eps=0.0) -> None:
+    """Fill result (B, H, T, D), and going forward the factors, row by row."""
     a, _, c = inputs
-    sizes = {"DA": a.shape[3], "DC": c.shape[3], "BA": _block(a), "BC": _block(c), "W": _width(a, c, False)}
-    sizes["W"] = states.shape[1]
+    config = _config("attend_rows", a, c)
+    part = min(_block(c.shape[3]), config.columns)
     _launch(
-        "attend_rows",
-        plan,
-        a,
-        [*inputs, result, _or(factor, states), _or(dots, states), states, plan.table],
-        [plan.heads, a.shape[2], scale, eps],
-        {**sizes, "NORM": factor is not None, "BACKWARD": backward},
-        max(sizes["BA"], sizes["BC"]),
+        _kernels().attend_rows,
+        (plan.rows * plan.heads, -(-c.shape[3] // part)),
+        config,
+        a.dtype,
+        (*inputs, result, _or(factor, states), _or(dots, states), states, plan.table, plan.heads, a.shape[2], scale, eps),
+        DA=a.shape[3],
+        DC=c.shape[3],
+        BA=_block(a.shape[3]),
+        BC=part,
+        W=states.shape[1],
+        MODE=mode,
+        Z=z,
+        NORM=factor is not None,
+        SCALED=factor is None and scale != 1,
     )
 
 
-def _differentiate(plan, inputs, results, factor, dots, slopes, z, scale) -> None:
-    """Fill dk and dv."""
-    q, _, v, _ = inputs
-    sizes = {"DK": q.shape[3], "DV": v.shape[3], "BK": _block(q), "BV": _block(v), "W": slopes.shape[1]}
-    _launch(
-        "differentiate_keys",
-        plan,
-        q,
-        [*inputs, *results, _or(factor, slopes), _or(dots, slopes), slopes, plan.table],
-        [plan.heads, q.shape[2], scale],
-        {**sizes, "Z": z, "NORM": factor is not None},
-        max(sizes["BK"], sizes["BV"]),
-    )
+def _launch(kernel, grid, config, dtype, arguments, **constants) -> None:
+    if grid[0]:
+        kernel[grid](
+            *arguments,
+            **constants,
+            C=config.chunk,
+            UP=_kernels().INTERPRETED or dtype == torch.float16,  # the interpreter's bfloat16 products are no products
+            PRECISION="tf32x3" if dtype == torch.float32 else "tf32",
+            num_warps=config.warps,
+            num_stages=config.stages,
+        )
+
+
+def _config(kernel: str, x: Tensor, y: Tensor) -> Config:
+    """Return how to cut a kernel for inputs as wide as x and y."""
+    small = x.device.type == "cuda" and _shared_memory(x.device) < ROOMY
+    wide = max(_block(x.shape[3]), _block(y.shape[3])) > 64
+    return (SMALL_CONFIGS if small else CONFIGS)[kernel, str(x.dtype).removeprefix("torch."), 128 if wide else 64]
+
+
+def _segment(heads: int, total: int, device: torch.device) -> int:
+    """Return how many tokens a segment has: so few that four times as many programs run as there are multiprocessors.
+
+    Fewer tokens cost more states to write and read. If the heads alone keep the device busy, a tail is one segment, and
+    its sum is never made.
+    """
+    processors = _processors(device) if device.type == "cuda" else 1
+    if heads >= 2 * processors:
+        return max(1, total)
+    wanted = heads * total // (4 * processors)
+    return min(max(512, 1 << max(0, wanted - 1).bit_length()), 4096)
+
+
+@lru_cache(maxsize=64)
+def _plan(prefix_len, documents, batch, heads, total, segment, device, stream) -> Plan:
+    """Cut a batch in segments and send the table to the device.
+
+    The copy does not wait: it is small, so it is read before the call returns. One table serves every later call with
+    the same lengths on that stream; on another stream it might be read before it is there, so that gets its own.
+    """
+    alike = not isinstance(prefix_len, tuple) if documents is None else not (documents and isinstance(documents[0], tuple))
+    kinds = _kernels()
+    tails, prefixes, bounds, covered = [], [], [], True
+    for b in range(1 if alike and batch else batch):
+        if documents is None:
+            lengths, own = (total,), (prefix_len if alike else prefix_len[b],)
+        else:
+            lengths, own = (documents, prefix_len) if alike else (documents[b], prefix_len[b])
+        start = 0
+        for length, prefix in zip(lengths, own, strict=True):
+            if length:
+                first, first_prefix = len(tails), len(prefixes)
+                split, stop = start + prefix, start + length
+                prefixes += [(b * heads, i, min(segment, split - i), first_prefix, 0) for i in range(start, split, segment)]
+                for i in range(split, stop, segment):
+                    flags = kinds.TAIL | kinds.LAST * (i + segment >= stop) | kinds.FIRST * (i == start)
+                    tails.append((b * heads, i, min(segment, stop - i), len(tails), flags))
+                bounds.append((first, len(tails), first_prefix, len(prefixes)))
+            start += length
+        covered = covered and start == total
+    behind = len(tails)
+    rows = tails + [(head, i, count, state + behind, flags) for head, i, count, state, flags in prefixes]
+    bounds = [(first, stop, prefix + behind, end + behind) for first, stop, prefix, end in bounds]
+    numbers = [number for row in rows + bounds for number in row]
+    table = torch.tensor(numbers, dtype=torch.int32).to(device, non_blocking=True)
+    return Plan(table, len(rows), len(bounds), batch * heads if alike else heads, covered)
+
+
+@lru_cache(maxsize=1)
+def _kernels():
+    """Import the device code, and with it triton, at the first use."""
+    from . import _triton_kernels
+
+    return _triton_kernels
+
+
+@lru_cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+@lru_cache
+def _shared_memory(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+
+
+def _block(width: int) -> int:
+    """Return the power of two, at least 16, that `tl.dot` needs for a width."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def _make(plan: Plan, x: Tensor) -> Tensor:
+    """Return what will hold a result like x; what no segment covers gets zeros."""
+    return (torch.empty if plan.whole else torch.zeros)(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _column(x: Tensor) -> Tensor:
+    return torch.empty(x.shape[:3], dtype=torch.float32, device=x.device)
+
+
+def _or(x: Tensor | None, other: Tensor) -> Tensor:
+    """Return x, or for a kernel that will not touch it some tensor of the right type."""
+    return other if x is None else x
