@@ -3,8 +3,9 @@
 Importing this file imports triton, so it is imported at the first use and not before.
 
 All tensors are contiguous, (B * H, T, D) to the kernels. A program works on one segment of one head: a run of at most
-SEG tokens, all of them in the prefix or all in the tail of one document. The table (`triton.Plan`) has five numbers for
-each segment:
+SEG tokens, all of them in the prefix or all in the tail of one document. The table (`triton.Plan`) first has four numbers
+for each document, the rows of its tail, first and behind the last, and those of its prefix; then five for each segment,
+which is a row:
 
     head    b * H, the first head of its example; the program adds its own
     begin   its first token
@@ -12,8 +13,7 @@ each segment:
     state   the row of the states that it starts from: a prefix segment has that of the whole prefix
     flags   what it is, see below
 
-and behind the segments four for each document: the rows of its tail, first and behind the last, and those of its prefix.
-The program id is row * heads + head. That is its row in the states, too.
+The program id is row * heads + head, and so is its place among the states.
 
 A state is W floats: Dk * Dv of the sum of k^T v, and with Z another Dk of the sum of k.
 
@@ -63,7 +63,7 @@ def _put(x, i, count, rows, columns, tile, D: tl.constexpr, B: tl.constexpr):
     tl.store(x + (i + rows)[:, None] * D + columns[None, :], tile.to(x.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads", "T"])
 def sum_states(
     x,
     y,
@@ -139,7 +139,7 @@ def _sum_rows(states, acc, first, stop, heads, head, columns, W: tl.constexpr, G
     return acc
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads"])
 def scan_states(
     states,
     given,
@@ -192,7 +192,7 @@ def scan_states(
         tl.store(last + own, acc, mask=columns < W)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["heads", "T"])
 def attend_rows(
     a,
     b,

@@ -43,7 +43,7 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 128  # features: a state of 128 x 128 float32 still fits the registers of a program
-OTHERS = "use backend='chunked', or 'auto', which does so by itself"
+INSTEAD = "use backend='chunked', or 'auto', which does so by itself"
 SCAN_BLOCK, SCAN_GROUP = 128, 8  # numbers of a state to a program of the scan, and segments that it reads at once
 
 
@@ -56,31 +56,45 @@ class Config(NamedTuple):
     columns: int
 
 
-# By kernel, type and width. Chosen from what the compiler says for sm_90 (tests/test_triton_compile.py): no spilled
-# registers, and room for two programs on a multiprocessor where that can be. tools/sweep_triton.py times others.
-CONFIGS = {
-    ("sum_states", "bfloat16", 64): Config(64, 4, 3, 64),
-    ("sum_states", "bfloat16", 128): Config(64, 8, 2, 128),
-    ("sum_states", "float16", 64): Config(64, 4, 2, 64),
-    ("sum_states", "float16", 128): Config(64, 8, 2, 64),
-    ("sum_states", "float32", 64): Config(32, 4, 2, 64),
-    ("sum_states", "float32", 128): Config(32, 8, 2, 64),
-    ("attend_rows", "bfloat16", 64): Config(64, 4, 3, 64),
-    ("attend_rows", "bfloat16", 128): Config(64, 8, 2, 64),
-    ("attend_rows", "float16", 64): Config(64, 4, 2, 64),
-    ("attend_rows", "float16", 128): Config(64, 8, 2, 64),
-    ("attend_rows", "float32", 64): Config(32, 4, 2, 32),
-    ("attend_rows", "float32", 128): Config(16, 4, 2, 16),
+# By kernel, type and width, for compute capability 9 and for any other: what the compiler gives no spilled registers, and
+# room for two programs on a multiprocessor where that can be (tests/test_triton_compile.py). Three TF32 products of 128
+# features do spill a few. tools/sweep_triton.py times others.
+HOPPER = {
+    ("sum_states", torch.bfloat16, 64): Config(64, 4, 3, 64),
+    ("sum_states", torch.bfloat16, 128): Config(64, 8, 2, 128),
+    ("sum_states", torch.float16, 64): Config(64, 4, 2, 64),
+    ("sum_states", torch.float16, 128): Config(64, 8, 2, 64),
+    ("sum_states", torch.float32, 64): Config(32, 4, 2, 64),
+    ("sum_states", torch.float32, 128): Config(32, 8, 2, 64),
+    ("attend_rows", torch.bfloat16, 64): Config(64, 4, 3, 64),
+    ("attend_rows", torch.bfloat16, 128): Config(64, 8, 2, 64),
+    ("attend_rows", torch.float16, 64): Config(64, 4, 2, 64),
+    ("attend_rows", torch.float16, 128): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float32, 64): Config(16, 4, 2, 64),
+    ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
 }
-ROOMY = 160 << 10  # bytes of shared memory to a program: an H100 has 227 KiB, an A100 163, a card for a desk 99
-SMALL_CONFIGS = CONFIGS
+OTHERS = {
+    ("sum_states", torch.bfloat16, 64): Config(64, 4, 3, 64),
+    ("sum_states", torch.bfloat16, 128): Config(64, 8, 2, 64),
+    ("sum_states", torch.float16, 64): Config(64, 4, 2, 64),
+    ("sum_states", torch.float16, 128): Config(32, 8, 2, 64),
+    ("sum_states", torch.float32, 64): Config(32, 4, 2, 64),
+    ("sum_states", torch.float32, 128): Config(32, 8, 2, 64),
+    ("attend_rows", torch.bfloat16, 64): Config(32, 4, 3, 64),
+    ("attend_rows", torch.bfloat16, 128): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float16, 64): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float16, 128): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float32, 64): Config(16, 4, 2, 32),
+    ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
+}
 
 
 class Plan(NamedTuple):
     """The segments of a batch as the kernels read them.
 
-    table      int32, on the device: five numbers for each segment and then four for each document, as told in
+    table      int32, on the device: four numbers for each document, then five for each segment, as told in
                `_triton_kernels.py`. Tails come first: they take longest, and prefix segments fill the gaps behind them.
+    segments   the table without the documents
     rows       how many segments
     documents  how many documents
     heads      how many heads go through each of them: H, or B * H if all examples are alike
@@ -88,6 +102,7 @@ class Plan(NamedTuple):
     """
 
     table: Tensor
+    segments: Tensor
     rows: int
     documents: int
     heads: int
@@ -95,25 +110,23 @@ class Plan(NamedTuple):
 
 
 def missing(q: Tensor, v: Tensor) -> str | None:
-    """Say in words why this backend cannot do q and v, or return None if it can. Imports triton only if all else fits."""
+    """Say in words why this backend cannot do q and v, or return None if it can."""
     if q.dtype not in DTYPES:
-        return f"takes float32, bfloat16 and float16, got q of {q.dtype}: {OTHERS}"
+        return f"takes float32, bfloat16 and float16, got q of {q.dtype}: {INSTEAD}"
     for name, width in (("q", q.shape[3]), ("v", v.shape[3])):
         if width > WIDEST:
-            return f"takes up to {WIDEST} features, got {width} in {name}: {OTHERS}"
+            return f"takes up to {WIDEST} features, got {width} in {name}: {INSTEAD}"
     if find_spec("triton") is None:
-        return f"needs the package triton, which is not installed: pip install triton, or {OTHERS}"
-    if q.device.type not in ("cpu", "cuda"):
-        return f"needs a CUDA device, got q on {q.device}: {OTHERS}"
-    if _kernels().INTERPRETED:
+        return f"needs the package triton, which is not installed: pip install triton, or {INSTEAD}"
+    if _kernels().INTERPRETED and q.device.type in ("cpu", "cuda"):
         return None
-    if q.device.type == "cpu":
+    if q.device.type != "cuda":
         return (
             f"needs a CUDA device, or TRITON_INTERPRET=1 in the environment before triton is imported, which is slow "
-            f"and for tests; got q on {q.device}: {OTHERS}"
+            f"and for tests; got q on {q.device}: {INSTEAD}"
         )
-    if torch.version.cuda is None or torch.cuda.get_device_capability(q.device) < (8, 0):
-        return f"needs a CUDA device of compute capability 8.0 or more, got q on {_name(q.device)}: {OTHERS}"
+    if torch.version.cuda is None or _capability(q.device) < (8, 0):
+        return f"needs a CUDA device of compute capability 8.0 or more, q is on another: {INSTEAD}"
     return None
 
 
@@ -209,7 +222,7 @@ def _sum(plan, x, y, z, *, skip, backward=None) -> Tensor:
         (plan.rows * plan.heads, -(-x.shape[3] // part)),
         config,
         x.dtype,
-        (x, y, _or(out, y), _or(factor, states), _or(dots, states), states, plan.table, plan.heads, x.shape[2], scale),
+        (x, y, _or(out, y), _or(factor, states), _or(dots, states), states, plan.segments, plan.heads, x.shape[2], scale),
         DX=x.shape[3],
         DY=y.shape[3],
         BX=part,
@@ -236,7 +249,7 @@ def _scan(plan, states, given, shape, last_wanted, reverse=False) -> Tensor | No
             states,
             _or(given, states),
             _or(last, states),
-            plan.table[plan.rows * _kernels().ROW :],
+            plan.table,
             plan.heads,
             W=width,
             GIVEN=given is not None,
@@ -259,7 +272,7 @@ def _rows(plan, mode, inputs, result, factor, dots, states, z, scale, eps=0.0) -
         (plan.rows * plan.heads, -(-c.shape[3] // part)),
         config,
         a.dtype,
-        (*inputs, result, _or(factor, states), _or(dots, states), states, plan.table, plan.heads, a.shape[2], scale, eps),
+        (*inputs, result, _or(factor, states), _or(dots, states), states, plan.segments, plan.heads, a.shape[2], scale, eps),
         DA=a.shape[3],
         DC=c.shape[3],
         BA=_block(a.shape[3]),
@@ -287,9 +300,9 @@ def _launch(kernel, grid, config, dtype, arguments, **constants) -> None:
 
 def _config(kernel: str, x: Tensor, y: Tensor) -> Config:
     """Return how to cut a kernel for inputs as wide as x and y."""
-    small = x.device.type == "cuda" and _shared_memory(x.device) < ROOMY
-    wide = max(_block(x.shape[3]), _block(y.shape[3])) > 64
-    return (SMALL_CONFIGS if small else CONFIGS)[kernel, str(x.dtype).removeprefix("torch."), 128 if wide else 64]
+    width = 128 if max(x.shape[3], y.shape[3]) > 64 else 64
+    configs = HOPPER if x.device.type == "cpu" or _capability(x.device)[0] == 9 else OTHERS
+    return configs[kernel, x.dtype, width]
 
 
 def _segment(heads: int, total: int, device: torch.device) -> int:
@@ -335,9 +348,10 @@ def _plan(prefix_len, documents, batch, heads, total, segment, device, stream) -
     behind = len(tails)
     rows = tails + [(head, i, count, state + behind, flags) for head, i, count, state, flags in prefixes]
     bounds = [(first, stop, prefix + behind, end + behind) for first, stop, prefix, end in bounds]
-    numbers = [number for row in rows + bounds for number in row]
+    numbers = [number for row in bounds + rows for number in row]
     table = torch.tensor(numbers, dtype=torch.int32).to(device, non_blocking=True)
-    return Plan(table, len(rows), len(bounds), batch * heads if alike else heads, covered)
+    segments = table[kinds.DOCUMENT * len(bounds) :]  # as well aligned as the table: four numbers are 16 bytes
+    return Plan(table, segments, len(rows), len(bounds), batch * heads if alike else heads, covered)
 
 
 @lru_cache(maxsize=1)
@@ -354,8 +368,8 @@ def _processors(device: torch.device) -> int:
 
 
 @lru_cache
-def _shared_memory(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 def _block(width: int) -> int:
