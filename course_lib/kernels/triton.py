@@ -213,26 +213,27 @@ class _Gradient(torch.autograd.Function):
 def _sum(plan, x, y, z, *, skip, backward=None) -> Tensor:
     """Return what every segment adds to the state, (rows * heads, W); rows whose flags are in `skip` are not written."""
     out, factor, dots, scale = backward or (None, None, None, 1.0)
-    config, wide, tall = _config("sum_states", x, y), _block(y.shape[3]), _block(x.shape[3])
+    config = _config("sum_states", x, y)
+    part = min(_block(x.shape[3]), config.columns)
     width = x.shape[3] * y.shape[3] + (x.shape[3] if z else 0)
     states = torch.empty((plan.rows * plan.heads, width), dtype=torch.float32, device=x.device)
-    part = min(tall, config.columns)
     _launch(
         _kernels().sum_states,
         (plan.rows * plan.heads, -(-x.shape[3] // part)),
-        config,
-        x.dtype,
         (x, y, _or(out, y), _or(factor, states), _or(dots, states), states, plan.segments, plan.heads, x.shape[2], scale),
+        config,
         DX=x.shape[3],
         DY=y.shape[3],
         BX=part,
-        BY=wide,
+        BY=_block(y.shape[3]),
         W=width,
+        C=config.chunk,
         Z=z,
         NORM=factor is not None,
         SCALED=factor is None and scale != 1,
         BACKWARD=backward is not None,
         SKIP=skip,
+        **_precision(x.dtype),
     )
     return states
 
@@ -244,21 +245,18 @@ def _scan(plan, states, given, shape, last_wanted, reverse=False) -> Tensor | No
     given = None if given is None else given.contiguous()
     if last_wanted and plan.rows == 0:  # no tokens: what is given comes out
         last.zero_() if given is None else last.copy_(given)
-    if plan.rows * plan.heads:
-        _kernels().scan_states[(plan.documents * plan.heads, -(-width // SCAN_BLOCK))](
-            states,
-            _or(given, states),
-            _or(last, states),
-            plan.table,
-            plan.heads,
-            W=width,
-            GIVEN=given is not None,
-            LAST_WANTED=last_wanted,
-            REVERSE=reverse,
-            BLOCK=SCAN_BLOCK,
-            GROUP=SCAN_GROUP,
-            num_warps=4,
-        )
+    _launch(
+        _kernels().scan_states,
+        (plan.documents * plan.heads, -(-width // SCAN_BLOCK)),
+        (states, _or(given, states), _or(last, states), plan.table, plan.heads),
+        Config(0, 4, 1, 0),
+        W=width,
+        GIVEN=given is not None,
+        LAST_WANTED=last_wanted,
+        REVERSE=reverse,
+        BLOCK=SCAN_BLOCK,
+        GROUP=SCAN_GROUP,
+    )
     return last
 
 
@@ -267,35 +265,35 @@ def _rows(plan, mode, inputs, result, factor, dots, states, z, scale, eps=0.0) -
     a, _, c = inputs
     config = _config("attend_rows", a, c)
     part = min(_block(c.shape[3]), config.columns)
+    columns = _or(factor, states), _or(dots, states)
     _launch(
         _kernels().attend_rows,
         (plan.rows * plan.heads, -(-c.shape[3] // part)),
+        (*inputs, result, *columns, states, plan.segments, plan.heads, a.shape[2], scale, eps),
         config,
-        a.dtype,
-        (*inputs, result, _or(factor, states), _or(dots, states), states, plan.segments, plan.heads, a.shape[2], scale, eps),
         DA=a.shape[3],
         DC=c.shape[3],
         BA=_block(a.shape[3]),
         BC=part,
         W=states.shape[1],
+        C=config.chunk,
         MODE=mode,
         Z=z,
         NORM=factor is not None,
         SCALED=factor is None and scale != 1,
+        **_precision(a.dtype),
     )
 
 
-def _launch(kernel, grid, config, dtype, arguments, **constants) -> None:
+def _launch(kernel, grid, arguments, config: Config, **constants) -> None:
     if grid[0]:
-        kernel[grid](
-            *arguments,
-            **constants,
-            C=config.chunk,
-            UP=_kernels().INTERPRETED or dtype == torch.float16,  # the interpreter's bfloat16 products are no products
-            PRECISION="tf32x3" if dtype == torch.float32 else "tf32",
-            num_warps=config.warps,
-            num_stages=config.stages,
-        )
+        kernel[grid](*arguments, **constants, num_warps=config.warps, num_stages=config.stages)
+
+
+def _precision(dtype: torch.dtype) -> dict:
+    """Return how tiles are multiplied. The interpreter multiplies bfloat16 as if it were integers: never there."""
+    up = _kernels().INTERPRETED or dtype == torch.float16
+    return {"UP": up, "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32"}
 
 
 def _config(kernel: str, x: Tensor, y: Tensor) -> Config:
