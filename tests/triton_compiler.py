@@ -33,7 +33,7 @@ CASES = (  # capability, dtype, width, and which kernels: all of them, or the tw
 
 
 def launches(dtype, width):
-    """What a call with everything in it launches, forward and backward: (name, kernel, arguments, constants, config)."""
+    """What a call with everything in it launches, forward and backward: (name, what was caught)."""
     caught = []
 
     def catch(kernel, grid, arguments, config, **constants):
@@ -57,7 +57,9 @@ def compile_for(capability, kernel, arguments, constants, config):
         if torch.is_tensor(value):
             aligned[i,] = [["tt.divisibility", 16]]
     signature.update(dict.fromkeys(constants, "constexpr"))
-    source = ASTSource(kernel, signature, {(kernel.arg_names.index(name),): x for name, x in constants.items()}, aligned)
+    source = ASTSource(
+        kernel, signature, {(kernel.arg_names.index(name),): x for name, x in constants.items()}, aligned
+    )
     options = {"num_warps": config.warps, "num_stages": config.stages}
     log = io.StringIO()
     with contextlib.redirect_stdout(log):

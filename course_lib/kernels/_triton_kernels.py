@@ -3,9 +3,9 @@
 Importing this file imports triton, so it is imported at the first use and not before.
 
 All tensors are contiguous, (B * H, T, D) to the kernels. A program works on one segment of one head: a run of at most
-SEG tokens, all of them in the prefix or all in the tail of one document. The table (`triton.Plan`) first has four numbers
-for each document, the rows of its tail, first and behind the last, and those of its prefix; then five for each segment,
-which is a row:
+SEG tokens, all of them in the prefix or all in the tail of one document. The table (`triton.Plan`) first has four
+numbers for each document, the rows of its tail, first and behind the last, and those of its prefix; then five for each
+segment, which is a row:
 
     head    b * H, the first head of its example; the program adds its own
     begin   its first token
@@ -18,8 +18,8 @@ The program id is row * heads + head, and so is its place among the states.
 A state is W floats: Dk * Dv of the sum of k^T v, and with Z another Dk of the sum of k.
 
 Names: D* is a width; B* is that width, or the part of it that a program does, as a power of two of at least 16, because
-`tl.arange` and `tl.dot` want it so. Columns beyond D* are masked. C is the tokens of a chunk. UP says that tiles are turned into float32 as they are loaded.
-Offsets within a segment fit 32 bits; where the segment lies is counted in 64.
+`tl.arange` and `tl.dot` want it so. Columns beyond D* are masked. C is the tokens of a chunk. UP says that tiles are
+turned into float32 as they are loaded. Offsets within a segment fit 32 bits; where it lies is counted in 64.
 """
 
 import triton
@@ -91,7 +91,8 @@ def sum_states(
 ):
     """Write BX rows of what a segment adds to the state.
 
-    Forward: x = k, y = v. Backward: x = q, y = dout, times the factor of each row, or if SCALED all times scale. With NORM the backward also writes dots = sum(dout * out), which the other kernels need row by row.
+    Forward: x = k, y = v. Backward: x = q, y = dout, times the factor of each row, or if SCALED all times scale. With
+    NORM the backward also writes dots = sum(dout * out), which the other kernels need row by row.
     """
     begin, count, _, flags = _place(table, heads, T)
     if (flags & SKIP) != 0:  # nobody reads this one
@@ -167,10 +168,7 @@ def scan_states(
     own = tl.program_id(0).to(tl.int64) * W + columns
     shared = states + (prefix.to(tl.int64) * heads + head) * W + columns
     shared_mask = (columns < W) & (prefix < prefix_stop)
-    if GIVEN:
-        acc = tl.load(given + own, mask=columns < W, other=0.0)
-    else:
-        acc = tl.zeros([BLOCK], tl.float32)
+    acc = tl.load(given + own, mask=columns < W, other=0.0) if GIVEN else tl.zeros([BLOCK], tl.float32)
     if not REVERSE:
         acc = _sum_rows(states, acc, prefix, prefix_stop, heads, head, columns, W, GROUP)
         tl.store(shared, acc, mask=shared_mask)
@@ -213,6 +211,8 @@ def attend_rows(
     W: tl.constexpr,
     C: tl.constexpr,
     MODE: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
+    REVERSE: tl.constexpr,
     Z: tl.constexpr,
     NORM: tl.constexpr,
     SCALED: tl.constexpr,
@@ -221,10 +221,10 @@ def attend_rows(
 ):
     """Write BC columns of the rows a S + (the seen part of a b^T) c, S being the state that the chunk starts from.
 
-    MODE  OUT  a, b, c = q, k, v        from left to right; with NORM writes the factors, too
-          DQ   a, b, c = dout, v, k     from left to right, S transposed
-          DK   a, b, c = v, dout, q     from right to left, with R transposed for S
-          DV   a, b, c = k, q, dout     from right to left, with R for S
+    MODE  OUT  a, b, c = q, k, v        with NORM writes the factors, too
+          DQ   a, b, c = dout, v, k     S is TRANSPOSED
+          DK   a, b, c = v, dout, q     for S, R TRANSPOSED; in REVERSE, from right to left
+          DV   a, b, c = k, q, dout     for S, R; in REVERSE
     """
     begin, count, state, flags = _place(table, heads, T)
     rows, tall = tl.arange(0, C), tl.arange(0, BA)
@@ -236,10 +236,7 @@ def attend_rows(
     factor += begin
     dots += begin
     states += state * W
-    if MODE == _DQ or MODE == _DK:
-        at = tall[:, None] + wide[None, :] * DA
-    else:
-        at = tall[:, None] * DC + wide[None, :]
+    at = tall[:, None] + wide[None, :] * DA if TRANSPOSED else tall[:, None] * DC + wide[None, :]
     S = tl.load(states + at, mask=(tall < DA)[:, None] & (wide < DC)[None, :], other=0.0)
     if MODE == _OUT and NORM:
         z = tl.load(states + DA * DC + tall, mask=tall < DA, other=0.0)
@@ -247,7 +244,7 @@ def attend_rows(
         z = tl.load(states + DA * DC + wide, mask=wide < DC, other=0.0)
     if (flags & _TAIL) != 0:  # two loops and no branch in either: a branch would stop the loads from running ahead
         for step in range(0, count, C):
-            i = (count - 1) // C * C - step if MODE == _DK or MODE == _DV else step
+            i = (count - 1) // C * C - step if REVERSE else step
             live = i + rows < count
             query = _tile(a, i, count, rows, tall, DA, BA, UP)
             key = _tile(b, i, count, rows, tall, DA, BA, UP)
@@ -261,7 +258,7 @@ def attend_rows(
             elif MODE == _DK and NORM:
                 weights -= dot[None, :]
                 z_next = z - tl.sum(value.to(tl.float32) * (own * dot)[:, None], 0)
-            if MODE == _DK or MODE == _DV:  # the columns are the queries: theirs are factor and scale
+            if REVERSE:  # the columns are the queries: theirs are factor and scale
                 seen = rows[:, None] <= rows[None, :]
                 if NORM:
                     value = (value.to(tl.float32) * own[:, None]).to(value.dtype)
@@ -286,7 +283,7 @@ def attend_rows(
                 acc += z[None, :]
                 if NORM:
                     z = z_next
-            elif (MODE == _OUT or MODE == _DQ) and SCALED:
+            elif SCALED and not REVERSE:
                 acc *= scale
             _put(result, i, count, rows, wide, acc, DC, BC)
     else:
@@ -304,6 +301,6 @@ def attend_rows(
                 acc = (acc - dot[:, None] * z[None, :]) * own[:, None]
             elif MODE == _DK and Z:
                 acc += z[None, :]
-            elif (MODE == _OUT or MODE == _DQ) and SCALED:
+            elif SCALED and not REVERSE:
                 acc *= scale
             _put(result, i, count, rows, wide, acc, DC, BC)

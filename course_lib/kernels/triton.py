@@ -10,28 +10,28 @@ segments, first its prefix, then its tail, and three launches follow each other:
     attend   every segment writes its rows: all segments at once. In a prefix segment a row is q S, with no keys, no
              values and no mask; in a tail segment the chunks follow each other, and S stays on the chip.
 
-The backward does the same with R, the sum of q^T g over later queries; g is what reaches q S. The sums are of q^T g, the
-scan goes from right to left and gives the prefix the R of all queries. The rows come from the forward's own kernel:
+The backward does the same with R, the sum of q^T g over later queries; g is what reaches q S. The sums are of q^T g,
+the scan goes from right to left and gives the prefix the R of all queries. The rows come from the forward's own kernel:
 
     dq   with dout, v, k and S transposed in place of q, k, v and S;
     dk   with v, dout, q and R transposed, from right to left;
     dv   with k, q, dout and R, from right to left.
 
-The normaliser stays in the chunk's tile: its rows are summed, and q z is added, z being the sum of the keys. The forward
-keeps each row's factor, scale / (scale * sum + eps). With it, and with dout . out row by row, a weight's slope is
-factor * (dout . v - dout . out), and nothing of length T beside q, k, v and out is kept but these two columns.
+The normaliser stays in the chunk's tile: its rows are summed, and q z is added, z being the sum of the keys. The
+forward keeps each row's factor, scale / (scale * sum + eps). With it, and with dout . out row by row, a weight's slope
+is factor * (dout . v - dout . out). Nothing of length T is made for the normaliser but these two columns.
 
 What is kept for the backward is q, k, v, a state for each segment, and with normalize out and the factors.
 
-Precision. Sums and states are float32. bfloat16 is multiplied as it is; a state is rounded to it for a product, never in
-its sum. float16 goes into the products as TF32, which holds each of its values exactly, and has the range that a sum
+Precision. Sums and states are float32. bfloat16 is multiplied as it is; a state is rounded to it for a product, never
+in its sum. float16 goes into the products as TF32, which holds each of its values exactly, and has the range that a sum
 over a long text needs. float32 goes as three TF32 products, whose error is about that of float32.
 
 Nothing is added atomically, and every order of summation is fixed: same inputs, same bits.
 
-Source: Hua et al. 2022 (FLASH, arXiv 2202.10447), section 3.3, for the chunks; Yang et al. 2024 (GLA, arXiv 2312.06635),
-section 4, for states first and rows after them, both parallel; Blelloch 1990 (Prefix sums and their applications),
-section 1, for reduce and scan; Dao et al. 2022 (FlashAttention, arXiv 2205.14135), appendix B, for dout . out.
+Source: Hua et al. 2022 (FLASH, arXiv 2202.10447), section 3.3, for the chunks; Yang et al. 2024 (GLA, arXiv
+2312.06635), section 4, for states first and rows after them, both parallel; Blelloch 1990 (Prefix sums and their
+applications), for reduce and scan; Dao et al. 2022 (FlashAttention, arXiv 2205.14135), appendix B, for dout . out.
 """
 
 from functools import lru_cache
@@ -56,9 +56,9 @@ class Config(NamedTuple):
     columns: int
 
 
-# By kernel, type and width, for compute capability 9 and for any other: what the compiler gives no spilled registers, and
-# room for two programs on a multiprocessor where that can be (tests/test_triton_compile.py). Three TF32 products of 128
-# features do spill a few. tools/sweep_triton.py times others.
+# By kernel, type and width, for compute capability 9 and for any other. Chosen by what the compiler says of registers
+# (none spilled, but for some of three TF32 products of 128 features) and of shared memory (tests/test_triton.py), not
+# by the clock: tools/sweep_triton.py is for that.
 HOPPER = {
     ("sum_states", torch.bfloat16, 64): Config(64, 4, 3, 64),
     ("sum_states", torch.bfloat16, 128): Config(64, 8, 2, 128),
@@ -151,9 +151,9 @@ def triton_linear_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Return (B, H, T, Dv), and if `last` is wanted the state after all keys, else None.
 
-    The other arguments are those of `prefix_linear_attention`, checked. z tells whether states hold the sum of the keys;
-    normalize needs it. A state is then (B, H, Dk * Dv + Dk), else (B, H, Dk * Dv); None is an empty one. With documents
-    every one starts from an empty state, and there is no last one.
+    The other arguments are those of `prefix_linear_attention`, checked. z tells whether states hold the sum of the
+    keys; normalize needs it. A state is then (B, H, Dk * Dv + Dk), else (B, H, Dk * Dv); None is an empty one. With
+    documents every one starts from an empty state, and there is no last one.
     """
     reason = missing(q, v)
     if reason is not None:
@@ -181,7 +181,8 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dout, dlast):
-        gradients = _Gradient.apply(dout, dlast, ctx.plan, ctx.scale, ctx.z, ctx.needs_input_grad[3], *ctx.saved_tensors)
+        choices = ctx.plan, ctx.scale, ctx.z, ctx.needs_input_grad[3]
+        gradients = _Gradient.apply(dout, dlast, *choices, *ctx.saved_tensors)
         return *gradients, None, None, None, None, None, None
 
 
@@ -194,7 +195,7 @@ class _Gradient(torch.autograd.Function):
         dq, dk, dv = (_make(plan, x) for x in (q, k, v))
         dots = None if factor is None else _column(q)
         with torch.cuda.device_of(q):
-            skip = 0 if first_wanted or factor is not None else _kernels().FIRST  # with a factor, dots are wanted of all
+            skip = 0 if first_wanted or dots is not None else _kernels().FIRST  # dots are wanted of every segment
             slopes = _sum(plan, q, dout, z, skip=skip, backward=(out, factor, dots, scale))
             dgiven = _scan(plan, slopes, dlast, q.shape[:2], first_wanted, reverse=True)
             for mode, inputs, result, state in (
@@ -211,16 +212,17 @@ class _Gradient(torch.autograd.Function):
 
 
 def _sum(plan, x, y, z, *, skip, backward=None) -> Tensor:
-    """Return what every segment adds to the state, (rows * heads, W); rows whose flags are in `skip` are not written."""
+    """Return what every segment adds to the state, (rows * heads, W); where a flag is in `skip`, nothing is written."""
     out, factor, dots, scale = backward or (None, None, None, 1.0)
     config = _config("sum_states", x, y)
     part = min(_block(x.shape[3]), config.columns)
     width = x.shape[3] * y.shape[3] + (x.shape[3] if z else 0)
     states = torch.empty((plan.rows * plan.heads, width), dtype=torch.float32, device=x.device)
+    columns = _or(factor, states), _or(dots, states)
     _launch(
         _kernels().sum_states,
         (plan.rows * plan.heads, -(-x.shape[3] // part)),
-        (x, y, _or(out, y), _or(factor, states), _or(dots, states), states, plan.segments, plan.heads, x.shape[2], scale),
+        (x, y, _or(out, y), *columns, states, plan.segments, plan.heads, x.shape[2], scale),
         config,
         DX=x.shape[3],
         DY=y.shape[3],
@@ -278,6 +280,8 @@ def _rows(plan, mode, inputs, result, factor, dots, states, z, scale, eps=0.0) -
         W=states.shape[1],
         C=config.chunk,
         MODE=mode,
+        TRANSPOSED=mode in (_kernels().DQ, _kernels().DK),
+        REVERSE=mode in (_kernels().DK, _kernels().DV),
         Z=z,
         NORM=factor is not None,
         SCALED=factor is None and scale != 1,
@@ -323,9 +327,9 @@ def _plan(prefix_len, documents, batch, heads, total, segment, device, stream) -
     The copy does not wait: it is small, so it is read before the call returns. One table serves every later call with
     the same lengths on that stream; on another stream it might be read before it is there, so that gets its own.
     """
-    alike = not isinstance(prefix_len, tuple) if documents is None else not (documents and isinstance(documents[0], tuple))
-    kinds = _kernels()
-    tails, prefixes, bounds, covered = [], [], [], True
+    each = prefix_len if documents is None else documents
+    alike = not isinstance(each, tuple) if documents is None else not (each and isinstance(each[0], tuple))
+    kinds, tails, prefixes, bounds, covered = _kernels(), [], [], [], True
     for b in range(1 if alike and batch else batch):
         if documents is None:
             lengths, own = (total,), (prefix_len if alike else prefix_len[b],)
@@ -336,7 +340,8 @@ def _plan(prefix_len, documents, batch, heads, total, segment, device, stream) -
             if length:
                 first, first_prefix = len(tails), len(prefixes)
                 split, stop = start + prefix, start + length
-                prefixes += [(b * heads, i, min(segment, split - i), first_prefix, 0) for i in range(start, split, segment)]
+                for i in range(start, split, segment):
+                    prefixes.append((b * heads, i, min(segment, split - i), first_prefix, 0))
                 for i in range(split, stop, segment):
                     flags = kinds.TAIL | kinds.LAST * (i + segment >= stop) | kinds.FIRST * (i == start)
                     tails.append((b * heads, i, min(segment, stop - i), len(tails), flags))

@@ -1,4 +1,4 @@
-"""These tests run the kernels in Triton's interpreter, on the CPU; tests/test_triton.py runs them in a Python of their own.
+"""These tests run the kernels in Triton's interpreter, on the CPU; tests/test_triton.py gives them a Python.
 
 Triton reads TRITON_INTERPRET as it is imported, so one process either interprets or compiles. By hand:
 `pytest tests/interpreter`, with nothing else in the same run.

@@ -300,4 +300,6 @@ def test_the_segments_cover_every_token_once(documents, segment):
         assert [row[3] for row in rows[first:stop]] == list(range(first, stop))
         assert [bool(row[4] & kinds.LAST) for row in rows[first:stop]] == [i == stop - 1 for i in range(first, stop)]
         only = start == split  # no prefix
-        assert [bool(row[4] & kinds.FIRST) for row in rows[first:stop]] == [only and i == first for i in range(first, stop)]
+        assert [bool(row[4] & kinds.FIRST) for row in rows[first:stop]] == [
+            only and i == first for i in range(first, stop)
+        ]
