@@ -4,6 +4,7 @@ Its kernels run in Triton's interpreter (tests/interpreter), and are compiled fo
 a Python of its own, for triton reads once whether to interpret or to compile. tests/gpu is for where there is a GPU.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from course_lib.kernels import prefix_linear_attention
+from course_lib.kernels import _triton_plan, prefix_linear_attention
 from course_lib.kernels import triton as backend
 
 HERE = Path(__file__).parent
@@ -155,3 +156,44 @@ def test_segments_are_short_enough_to_keep_a_device_busy(monkeypatch):
     assert backend._segment(8, 1000, cuda) == 512
     assert backend._segment(200, 131_072, cuda) == 131_072  # heads enough: a tail is not cut
     assert backend._segment(200, 0, cuda) == 1
+
+
+@pytest.mark.parametrize("documents", [None, (30, 0, 64, 1), ((40, 60), (0,), (7, 93))])
+@pytest.mark.parametrize("segment", [1, 32, 100])
+def test_the_segments_cover_every_token_once(documents, segment):
+    prefixes = {None: (0, 33, 100), (30, 0, 64, 1): (10, 0, 33, 1)}.get(documents, ((0, 60), (0,), (3, 32)))
+    plan = _triton_plan.make_plan(prefixes, documents, 3, 2, 100, segment, torch.device("cpu"), 0)
+    assert plan.heads == (6 if documents == (30, 0, 64, 1) else 2)
+    assert plan.whole == (documents is None)
+    numbers = plan.table.tolist()
+    bounds = [
+        numbers[i : i + _triton_plan.DOCUMENT]
+        for i in range(0, _triton_plan.DOCUMENT * plan.documents, _triton_plan.DOCUMENT)
+    ]
+    rows = [
+        plan.segments.tolist()[i : i + _triton_plan.ROW]
+        for i in range(0, _triton_plan.ROW * plan.rows, _triton_plan.ROW)
+    ]
+    assert len(numbers) == _triton_plan.DOCUMENT * plan.documents + _triton_plan.ROW * plan.rows
+    tails = [bool(flags & _triton_plan.TAIL) for *_, flags in rows]
+    assert tails == sorted(tails, reverse=True)  # those that take longest start first
+    expected = []
+    for b in range(1 if plan.heads == 6 else 3):
+        lengths = (100,) if documents is None else documents if plan.heads == 6 else documents[b]
+        own = (prefixes[b],) if documents is None else prefixes if plan.heads == 6 else prefixes[b]
+        starts = itertools.accumulate(lengths, initial=0)
+        expected += [(2 * b, at, at + p, at + n) for at, p, n in zip(starts, own, lengths, strict=False) if n]
+    assert len(bounds) == len(expected)
+    for (first, stop, prefix, end), (head, start, split, finish) in zip(bounds, expected, strict=True):
+        for run, a, b in ((rows[prefix:end], start, split), (rows[first:stop], split, finish)):
+            assert [t for _, at, count, *_ in run for t in range(at, at + count)] == list(range(a, b))
+            assert all(row[0] == head and 0 < row[2] <= segment for row in run)
+        assert [row[3] for row in rows[prefix:end]] == [prefix] * (end - prefix)
+        assert [row[3] for row in rows[first:stop]] == list(range(first, stop))
+        assert [bool(row[4] & _triton_plan.LAST) for row in rows[first:stop]] == [
+            i == stop - 1 for i in range(first, stop)
+        ]
+        only = start == split  # no prefix
+        assert [bool(row[4] & _triton_plan.FIRST) for row in rows[first:stop]] == [
+            only and i == first for i in range(first, stop)
+        ]

@@ -2,18 +2,8 @@
 
 Importing this file imports triton, so it is imported at the first use and not before.
 
-All tensors are contiguous, (B * H, T, D) to the kernels. A program works on one segment of one head: a run of at most
-SEG tokens, all of them in the prefix or all in the tail of one document. The table (`triton.Plan`) first has four
-numbers for each document, the rows of its tail, first and behind the last, and those of its prefix; then five for each
-segment, which is a row:
-
-    head    b * H, the first head of its example; the program adds its own
-    begin   its first token
-    count   how many tokens
-    state   the row of the states that it starts from: a prefix segment has that of the whole prefix
-    flags   what it is, see below
-
-The program id is row * heads + head, and so is its place among the states.
+All tensors are contiguous, (B * H, T, D) to the kernels. A program works on one segment of one head, which it reads
+from the table (`_triton_plan.py`). Its id is row * heads + head, and so is its place among the states.
 
 A state is W floats: Dk * Dv of the sum of k^T v, and with Z another Dk of the sum of k.
 
@@ -25,8 +15,8 @@ turned into float32 as they are loaded. Offsets within a segment fit 32 bits; wh
 import triton
 import triton.language as tl
 
-TAIL, LAST, FIRST = 1, 2, 4  # flags: in a tail; the last of its tail; the first of a tail without a prefix
-ROW, DOCUMENT = 5, 4  # numbers of a segment, and of a document, in the table
+from ._triton_plan import DOCUMENT, ROW, TAIL
+
 INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET as it was when triton made these kernels
 
 OUT, DQ, DK, DV = 0, 1, 2, 3  # what `attend_rows` makes

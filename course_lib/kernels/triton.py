@@ -41,6 +41,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._triton_plan import FIRST, LAST, Plan, make_plan
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 WIDEST = 128  # features: a state of 128 x 128 float32 still fits the registers of a program
 INSTEAD = "use backend='chunked', or 'auto', which does so by itself"
@@ -87,26 +89,6 @@ OTHERS = {
     ("attend_rows", torch.float32, 64): Config(16, 4, 2, 32),
     ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
 }
-
-
-class Plan(NamedTuple):
-    """The segments of a batch as the kernels read them.
-
-    table      int32, on the device: four numbers for each document, then five for each segment, as told in
-               `_triton_kernels.py`. Tails come first: they take longest, and prefix segments fill the gaps behind them.
-    segments   the table without the documents
-    rows       how many segments
-    documents  how many documents
-    heads      how many heads go through each of them: H, or B * H if all examples are alike
-    whole      whether every token is in a segment
-    """
-
-    table: Tensor
-    segments: Tensor
-    rows: int
-    documents: int
-    heads: int
-    whole: bool
 
 
 def missing(q: Tensor, v: Tensor) -> str | None:
@@ -161,7 +143,8 @@ def triton_linear_attention(
     batch, heads, total, _ = q.shape
     prefix_len = tuple(prefix_len) if isinstance(prefix_len, list) else prefix_len
     stream = torch.cuda.current_stream(q.device).cuda_stream if q.device.type == "cuda" else 0
-    plan = _plan(prefix_len, documents, batch, heads, total, _segment(batch * heads, total, q.device), q.device, stream)
+    size = _segment(batch * heads, total, q.device)
+    plan = make_plan(prefix_len, documents, batch, heads, total, size, q.device, stream)
     return _Attend.apply(q, k, v, state, plan, scale, normalize, eps, z, last)
 
 
@@ -171,7 +154,7 @@ class _Attend(torch.autograd.Function):
         q, k, v = (x.contiguous() for x in (q, k, v))
         out, factor = _make(plan, v), _column(q) if normalize else None
         with torch.cuda.device_of(q):
-            states = _sum(plan, k, v, z, skip=0 if last_wanted else _kernels().LAST)
+            states = _sum(plan, k, v, z, skip=0 if last_wanted else LAST)
             last = _scan(plan, states, given, q.shape[:2], last_wanted)
             _rows(plan, _kernels().OUT, (q, k, v), out, factor, None, states, z, scale, eps)
         ctx.save_for_backward(q, k, v, states, *((out, factor) if normalize else (None, None)))
@@ -195,7 +178,7 @@ class _Gradient(torch.autograd.Function):
         dq, dk, dv = (_make(plan, x) for x in (q, k, v))
         dots = None if factor is None else _column(q)
         with torch.cuda.device_of(q):
-            skip = 0 if first_wanted or dots is not None else _kernels().FIRST  # dots are wanted of every segment
+            skip = 0 if first_wanted or dots is not None else FIRST  # dots are wanted of every segment
             slopes = _sum(plan, q, dout, z, skip=skip, backward=(out, factor, dots, scale))
             dgiven = _scan(plan, slopes, dlast, q.shape[:2], first_wanted, reverse=True)
             for mode, inputs, result, state in (
@@ -318,43 +301,6 @@ def _segment(heads: int, total: int, device: torch.device) -> int:
         return max(1, total)
     wanted = heads * total // (4 * processors)
     return min(max(512, 1 << max(0, wanted - 1).bit_length()), 4096)
-
-
-@lru_cache(maxsize=64)
-def _plan(prefix_len, documents, batch, heads, total, segment, device, stream) -> Plan:
-    """Cut a batch in segments and send the table to the device.
-
-    The copy does not wait: it is small, so it is read before the call returns. One table serves every later call with
-    the same lengths on that stream; on another stream it might be read before it is there, so that gets its own.
-    """
-    each = prefix_len if documents is None else documents
-    alike = not isinstance(each, tuple) if documents is None else not (each and isinstance(each[0], tuple))
-    kinds, tails, prefixes, bounds, covered = _kernels(), [], [], [], True
-    for b in range(1 if alike and batch else batch):
-        if documents is None:
-            lengths, own = (total,), (prefix_len if alike else prefix_len[b],)
-        else:
-            lengths, own = (documents, prefix_len) if alike else (documents[b], prefix_len[b])
-        start = 0
-        for length, prefix in zip(lengths, own, strict=True):
-            if length:
-                first, first_prefix = len(tails), len(prefixes)
-                split, stop = start + prefix, start + length
-                for i in range(start, split, segment):
-                    prefixes.append((b * heads, i, min(segment, split - i), first_prefix, 0))
-                for i in range(split, stop, segment):
-                    flags = kinds.TAIL | kinds.LAST * (i + segment >= stop) | kinds.FIRST * (i == start)
-                    tails.append((b * heads, i, min(segment, stop - i), len(tails), flags))
-                bounds.append((first, len(tails), first_prefix, len(prefixes)))
-            start += length
-        covered = covered and start == total
-    behind = len(tails)
-    rows = tails + [(head, i, count, state + behind, flags) for head, i, count, state, flags in prefixes]
-    bounds = [(first, stop, prefix + behind, end + behind) for first, stop, prefix, end in bounds]
-    numbers = [number for row in bounds + rows for number in row]
-    table = torch.tensor(numbers, dtype=torch.int32).to(device, non_blocking=True)
-    segments = table[kinds.DOCUMENT * len(bounds) :]  # as well aligned as the table: four numbers are 16 bytes
-    return Plan(table, segments, len(rows), len(bounds), batch * heads if alike else heads, covered)
 
 
 @lru_cache(maxsize=1)

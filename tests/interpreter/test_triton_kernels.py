@@ -269,37 +269,3 @@ def test_auto_does_not_interpret():
     q, k, v, _, _ = small(1, 1, 40)
     assert not backend.is_automatic(q, v)
     assert torch.equal(prefix_linear_attention(q, k, v, 9), prefix_linear_attention(q, k, v, 9, backend="chunked"))
-
-
-@pytest.mark.parametrize("documents", [None, (30, 0, 64, 1), ((40, 60), (0,), (7, 93))])
-@pytest.mark.parametrize("segment", [1, 32, 100])
-def test_the_segments_cover_every_token_once(documents, segment):
-    kinds = backend._kernels()
-    prefixes = {None: (0, 33, 100), (30, 0, 64, 1): (10, 0, 33, 1)}.get(documents, ((0, 60), (0,), (3, 32)))
-    plan = backend._plan(prefixes, documents, 3, 2, 100, segment, torch.device("cpu"), 0)
-    assert plan.heads == (6 if documents == (30, 0, 64, 1) else 2)
-    assert plan.whole == (documents is None)
-    numbers = plan.table.tolist()
-    bounds = [numbers[i : i + kinds.DOCUMENT] for i in range(0, kinds.DOCUMENT * plan.documents, kinds.DOCUMENT)]
-    rows = [plan.segments.tolist()[i : i + kinds.ROW] for i in range(0, kinds.ROW * plan.rows, kinds.ROW)]
-    assert len(numbers) == kinds.DOCUMENT * plan.documents + kinds.ROW * plan.rows
-    tails = [bool(flags & kinds.TAIL) for *_, flags in rows]
-    assert tails == sorted(tails, reverse=True)  # those that take longest start first
-    expected = []
-    for b in range(1 if plan.heads == 6 else 3):
-        lengths = (100,) if documents is None else documents if plan.heads == 6 else documents[b]
-        own = (prefixes[b],) if documents is None else prefixes if plan.heads == 6 else prefixes[b]
-        starts = itertools.accumulate(lengths, initial=0)
-        expected += [(2 * b, at, at + p, at + n) for at, p, n in zip(starts, own, lengths, strict=False) if n]
-    assert len(bounds) == len(expected)
-    for (first, stop, prefix, end), (head, start, split, finish) in zip(bounds, expected, strict=True):
-        for run, a, b in ((rows[prefix:end], start, split), (rows[first:stop], split, finish)):
-            assert [t for _, at, count, *_ in run for t in range(at, at + count)] == list(range(a, b))
-            assert all(row[0] == head and 0 < row[2] <= segment for row in run)
-        assert [row[3] for row in rows[prefix:end]] == [prefix] * (end - prefix)
-        assert [row[3] for row in rows[first:stop]] == list(range(first, stop))
-        assert [bool(row[4] & kinds.LAST) for row in rows[first:stop]] == [i == stop - 1 for i in range(first, stop)]
-        only = start == split  # no prefix
-        assert [bool(row[4] & kinds.FIRST) for row in rows[first:stop]] == [
-            only and i == first for i in range(first, stop)
-        ]
