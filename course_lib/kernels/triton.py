@@ -24,8 +24,8 @@ is factor * (dout . v - dout . out). Nothing of length T is made for the normali
 What is kept for the backward is q, k, v, a state for each segment, and with normalize out and the factors.
 
 Precision. Sums and states are float32. bfloat16 is multiplied as it is; a state is rounded to it for a product, never
-in its sum. float16 goes into the products as TF32, which holds each of its values exactly, and has the range that a sum
-over a long text needs. float32 goes as three TF32 products, whose error is about that of float32.
+in its sum. float16 goes into the products as TF32, which holds each of its values exactly and has the range that a sum
+over a long text needs; a state is rounded to it. float32 goes as three TF32 products, whose error is about that of float32.
 
 Nothing is added atomically, and every order of summation is fixed: same inputs, same bits.
 
@@ -70,8 +70,8 @@ HOPPER = {
     ("sum_states", torch.float32, 128): Config(32, 8, 2, 64),
     ("attend_rows", torch.bfloat16, 64): Config(64, 4, 3, 64),
     ("attend_rows", torch.bfloat16, 128): Config(64, 8, 2, 64),
-    ("attend_rows", torch.float16, 64): Config(64, 4, 2, 64),
-    ("attend_rows", torch.float16, 128): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float16, 64): Config(64, 8, 2, 64),
+    ("attend_rows", torch.float16, 128): Config(32, 8, 2, 32),
     ("attend_rows", torch.float32, 64): Config(16, 4, 2, 64),
     ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
 }
@@ -85,7 +85,7 @@ OTHERS = {
     ("attend_rows", torch.bfloat16, 64): Config(32, 4, 3, 64),
     ("attend_rows", torch.bfloat16, 128): Config(32, 4, 2, 32),
     ("attend_rows", torch.float16, 64): Config(32, 4, 2, 32),
-    ("attend_rows", torch.float16, 128): Config(32, 4, 2, 32),
+    ("attend_rows", torch.float16, 128): Config(32, 8, 2, 32),
     ("attend_rows", torch.float32, 64): Config(16, 4, 2, 32),
     ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
 }
@@ -279,8 +279,12 @@ def _launch(kernel, grid, arguments, config: Config, **constants) -> None:
 
 def _precision(dtype: torch.dtype) -> dict:
     """Return how tiles are multiplied. The interpreter multiplies bfloat16 as if it were integers: never there."""
-    up = _kernels().INTERPRETED or dtype == torch.float16
-    return {"UP": up, "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32"}
+    half = dtype == torch.float16
+    return {
+        "UP": _kernels().INTERPRETED or half,
+        "HALF": half,
+        "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32",
+    }
 
 
 def _config(kernel: str, x: Tensor, y: Tensor) -> Config:

@@ -183,6 +183,17 @@ def test_a_state_may_be_larger_than_float16():
         assert torch.autograd.grad(out.sum(), v)[0].isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_no_number_is_not_hidden(dtype):
+    for wrong in (float("nan"), -float("nan"), float("inf")):
+        q, k, v, _, _ = small(1, 1, 40, dtype=dtype)
+        v[:, :, 3] = wrong
+        for prefix in (0, 10):
+            out = prefix_linear_attention(q, k, v, prefix, backend="triton")
+            first = 0 if prefix else CHUNK  # a chunk is one product: 0 times what is no number is none
+            assert not out[:, :, first:].isfinite().any()
+
+
 def test_a_large_segment_does_not_blur_what_precedes_it():
     q, k, v, kv, z = small(1, 1, 4 * SEGMENT)
     v[:, :, 2 * SEGMENT - 1] = 1e12
