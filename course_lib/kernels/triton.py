@@ -25,7 +25,8 @@ What is kept for the backward is q, k, v, a state for each segment, and with nor
 
 Precision. Sums and states are float32. bfloat16 is multiplied as it is; a state is rounded to it for a product, never
 in its sum. float16 goes into the products as TF32, which holds each of its values exactly and has the range that a sum
-over a long text needs; a state is rounded to it. float32 goes as three TF32 products, whose error is about that of float32.
+over a long text needs; a state is rounded to it. float32 goes as three TF32 products, whose error is about that of
+float32.
 
 Nothing is added atomically, and every order of summation is fixed: same inputs, same bits.
 

@@ -183,6 +183,7 @@ def test_a_state_may_be_larger_than_float16():
         assert torch.autograd.grad(out.sum(), v)[0].isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")  # NumPy's, who does the interpreter's products
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_is_no_number_is_not_hidden(dtype):
     for wrong in (float("nan"), -float("nan"), float("inf")):
