@@ -23,16 +23,18 @@ from triton.compiler import ASTSource
 from course_lib.kernels import triton as backend
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int32: "*i32"}
-CASES = (  # capability, dtype, width, and which kernels: all of them, or the two that need most
-    (90, torch.bfloat16, 64, True),
-    (90, torch.bfloat16, 128, False),
-    (90, torch.float32, 64, False),
-    (90, torch.float16, 64, False),
-    (80, torch.bfloat16, 64, False),
+ALL, HEAVY = ("sum", "scan", "out", "sum backward", "scan backward", "dq", "dk", "dv"), ("sum backward", "out", "dk")
+CASES = (  # capability, dtype, widths of q and v, normalize, and which kernels: all, or those that need most
+    (90, torch.bfloat16, 64, 64, True, ALL),
+    (90, torch.bfloat16, 128, 128, True, HEAVY),
+    (90, torch.bfloat16, 48, 100, False, HEAVY),
+    (90, torch.float32, 64, 64, True, HEAVY),
+    (90, torch.float16, 64, 64, True, HEAVY),
+    (80, torch.bfloat16, 64, 64, True, HEAVY),
 )
 
 
-def launches(dtype, width):
+def launches(dtype, width, value_width, normalize):
     """What a call with everything in it launches, forward and backward: (name, what was caught)."""
     caught = []
 
@@ -40,13 +42,13 @@ def launches(dtype, width):
         caught.append((kernel, arguments, constants, config))
 
     backend._launch, backend.missing = catch, lambda q, v: None
-    q, k, v = (torch.zeros(1, 2, 256, width, dtype=dtype, requires_grad=True) for _ in range(3))
-    state = torch.zeros(1, 2, width * width + width, requires_grad=True)
-    choices = {"scale": 0.5, "normalize": True, "eps": 1e-6, "documents": None, "z": True, "last": True}
+    sizes = (width, width, value_width)
+    q, k, v = (torch.zeros(1, 2, 256, size, dtype=dtype, requires_grad=True) for size in sizes)
+    state = torch.zeros(1, 2, width * value_width + width, requires_grad=True)
+    choices = {"scale": 0.5, "normalize": normalize, "eps": 1e-6, "documents": None, "z": True, "last": True}
     out, last = backend.triton_linear_attention(q, k, v, 100, state, **choices)
     (out.float().sum() + last.sum()).backward()
-    names = ("sum", "scan", "out", "sum backward", "scan backward", "dq", "dk", "dv")
-    return zip(names, caught, strict=True)
+    return zip(ALL, caught, strict=True)
 
 
 def compile_for(capability, kernel, arguments, constants, config):
@@ -79,11 +81,11 @@ def main():
     triton.knobs.nvidia.dump_ptxas_log = True  # where it tells of registers and spills
     triton.knobs.compilation.always_compile = True  # what is taken from a cache tells nothing
     hopper = backend.HOPPER
-    for capability, dtype, width, all_of_them in CASES:
+    for capability, dtype, width, value_width, normalize, names in CASES:
         backend.HOPPER = hopper if capability == 90 else backend.OTHERS
-        for name, launch in launches(dtype, width):
-            if all_of_them or name in ("sum backward", "out", "dk"):
-                case = {"capability": capability, "dtype": str(dtype).removeprefix("torch."), "width": width}
+        case = {"capability": capability, "dtype": str(dtype).removeprefix("torch."), "widths": [width, value_width]}
+        for name, launch in launches(dtype, width, value_width, normalize):
+            if name in names:
                 sys.stdout.write(json.dumps({"kernel": name, **case, **compile_for(capability, *launch)}) + "\n")
 
 
