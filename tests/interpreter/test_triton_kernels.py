@@ -68,7 +68,8 @@ SMALL += [(SEGMENT + 1, prefix) for prefix in (0, 1, SEGMENT, SEGMENT + 1)]
 LARGE = [(2 * SEGMENT + 5, prefix) for prefix in (0, 1, CHUNK - 1, CHUNK, SEGMENT, SEGMENT + 1, 68, 69)]
 CASES = [
     *((*case, bool(i % 2)) for i, case in enumerate(SMALL)),
-    *((*case, normalize) for case in LARGE for normalize in (False, True)),
+    *((*case, True) for case in LARGE),
+    *((*case, False) for case in LARGE[::2]),
     (4 * SEGMENT + 1, 20, True),
 ]
 
@@ -79,7 +80,7 @@ def test_results_and_gradients_are_those_of_the_definition(total, prefix, normal
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("prefixes", [[0, 70, 17], [33, 33, 33], [0, 0, 64]])
+@pytest.mark.parametrize("prefixes", [[0, 70, 17], [33, 33, 33]])
 def test_one_prefix_per_example(prefixes, normalize):
     compare(small(3, 1, 70), prefixes, normalize=normalize)
 
@@ -95,7 +96,8 @@ def test_one_prefix_per_example(prefixes, normalize):
     ],
 )
 def test_packed_documents(prefixes, documents, normalize):
-    compare(small(3, 1, 70), prefixes, documents=documents, normalize=normalize)
+    batch = len(documents) if documents and isinstance(documents[0], list) else 1
+    compare(small(batch, 1, 70), prefixes, documents=documents, normalize=normalize)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
