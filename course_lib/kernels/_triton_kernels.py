@@ -54,14 +54,14 @@ def _put(x, i, count, rows, columns, tile, D: tl.constexpr, B: tl.constexpr):
 
 
 @triton.jit
-def _factor(x, dtype: tl.constexpr, HALF: tl.constexpr):
-    """Return x, float32, as it is multiplied with tiles of that dtype.
+def _factor(x, dtype: tl.constexpr, DROP: tl.constexpr):
+    """Return x, float32, as it is multiplied with tiles of that dtype; with DROP rounded so that its last bits are 0.
 
-    With HALF the product is one of TF32, and the tensor core cuts off the last 13 bits of what it gets. A float16 value
-    has none there, but x has: rounded first, it is half as wrong, and not always to one side.
+    In a product of TF32 the tensor core cuts off the last 13 bits of what it gets. A float16 value has none there, but
+    x has: rounded first, it is half as wrong, and not always to one side. Without 16 bits it is a bfloat16.
     """
-    if HALF:
-        bits = (x.to(tl.int32, bitcast=True) + 4096) & -8192
+    if DROP > 0:
+        bits = (x.to(tl.int32, bitcast=True) + (1 << (DROP - 1))) & -(1 << DROP)
         return tl.where(x == x, bits.to(tl.float32, bitcast=True), x)  # a NaN's bits could wrap around
     return x.to(dtype)
 
@@ -90,7 +90,7 @@ def sum_states(
     BACKWARD: tl.constexpr,
     SKIP: tl.constexpr,
     UP: tl.constexpr,
-    HALF: tl.constexpr,
+    DROP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Write BX rows of what a segment adds to the state.
@@ -120,7 +120,7 @@ def sum_states(
             dot = tl.sum(right.to(tl.float32) * given, 1)
             tl.store(dots + i + rows, dot, mask=live & (tl.program_id(1) == 0))
             z -= tl.sum(left.to(tl.float32) * (weight * dot)[:, None], 0)
-            right = _factor(right.to(tl.float32) * weight[:, None], right.dtype, HALF)
+            right = _factor(right.to(tl.float32) * weight[:, None], right.dtype, DROP)
         elif Z and not BACKWARD:
             z += tl.sum(left.to(tl.float32), 0)
         total = tl.dot(tl.trans(left), right, total, input_precision=PRECISION)
@@ -221,7 +221,7 @@ def attend_rows(
     NORM: tl.constexpr,
     SCALED: tl.constexpr,
     UP: tl.constexpr,
-    HALF: tl.constexpr,
+    DROP: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Write BC columns of the rows a S + (the seen part of a b^T) c, S being the state that the chunk starts from.
@@ -266,14 +266,14 @@ def attend_rows(
             if REVERSE:  # the columns are the queries: theirs are factor and scale
                 seen = rows[:, None] <= rows[None, :]
                 if NORM:
-                    value = _factor(value.to(tl.float32) * own[:, None], value.dtype, HALF)
+                    value = _factor(value.to(tl.float32) * own[:, None], value.dtype, DROP)
                 elif SCALED:
-                    value = _factor(value.to(tl.float32) * scale, value.dtype, HALF)
+                    value = _factor(value.to(tl.float32) * scale, value.dtype, DROP)
             else:
                 seen = rows[:, None] >= rows[None, :]
             weights = tl.where(seen, weights, 0.0)
-            acc = tl.dot(query, _factor(S, query.dtype, HALF), input_precision=PRECISION)
-            acc = tl.dot(_factor(weights, value.dtype, HALF), value, acc, input_precision=PRECISION)
+            acc = tl.dot(query, _factor(S, query.dtype, DROP), input_precision=PRECISION)
+            acc = tl.dot(_factor(weights, value.dtype, DROP), value, acc, input_precision=PRECISION)
             S = tl.dot(tl.trans(key), value, S, input_precision=PRECISION)
             if MODE == _OUT and NORM:
                 below = tl.sum(weights, 1) + tl.sum(query.to(tl.float32) * z[None, :], 1)
@@ -295,7 +295,7 @@ def attend_rows(
         for i in range(0, count, C):
             live = i + rows < count
             query = _tile(a, i, count, rows, tall, DA, BA, UP)
-            acc = tl.dot(query, _factor(S, query.dtype, HALF), input_precision=PRECISION)
+            acc = tl.dot(query, _factor(S, query.dtype, DROP), input_precision=PRECISION)
             if MODE == _OUT and NORM:
                 own = scale / (scale * tl.sum(query.to(tl.float32) * z[None, :], 1) + eps)
                 tl.store(factor + i + rows, own, mask=live & (tl.program_id(1) == 0))

@@ -279,13 +279,13 @@ def _launch(kernel, grid, arguments, config: Config, **constants) -> None:
 
 
 def _precision(dtype: torch.dtype) -> dict:
-    """Return how tiles are multiplied. The interpreter multiplies bfloat16 as if it were integers: never there."""
-    half = dtype == torch.float16
-    return {
-        "UP": _kernels().INTERPRETED or half,
-        "HALF": half,
-        "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32",
-    }
+    """Return how tiles are multiplied, and what is rounded for it.
+
+    The interpreter multiplies bfloat16 as if it were integers: there it is float32, rounded where a device rounds.
+    """
+    up = _kernels().INTERPRETED or dtype == torch.float16
+    drop = 13 if dtype == torch.float16 else 16 if up and dtype == torch.bfloat16 else 0
+    return {"UP": up, "DROP": drop, "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32"}
 
 
 def _config(kernel: str, x: Tensor, y: Tensor) -> Config:

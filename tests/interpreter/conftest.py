@@ -14,7 +14,9 @@ if "triton" not in sys.modules:
 
 
 def pytest_collection_modifyitems(items):
-    import triton
-
+    try:
+        import triton
+    except ImportError:
+        raise pytest.UsageError("tests/interpreter needs the package triton") from None
     if not triton.knobs.runtime.interpret:
         raise pytest.UsageError("tests/interpreter needs a run of its own: triton has been imported to compile")

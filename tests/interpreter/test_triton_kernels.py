@@ -172,6 +172,7 @@ def test_chunks_and_segments_as_on_a_device(monkeypatch):
         monkeypatch.setattr(backend, name, value)
     tensors = small(1, 1, 1100, dim=64, value_dim=64, dtype=torch.bfloat16)
     compare(tensors, 520, normalize=True, scale=1 / 1024)
+    compare(tensors, 520, normalize=False, scale=1 / 1024)
 
 
 def test_a_state_may_be_larger_than_float16():
