@@ -10,14 +10,11 @@ LAB_ARGS ?=
 PYTEST_ARGS ?=
 EXPERIMENTS ?=
 VENV_PYTHON := .venv/bin/python
-<<<<<<< HEAD
 GPU_SETUP := $(if $(filter .venv/bin/python,$(VENV_PYTHON)),setup)
 GPU_RECORD := course_lib/classroom/results/races/gpu_race.json
 HERE := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
-=======
 # Where Triton has wheels, its tests must not be skipped.
 COURSE_TRITON ?= $(if $(filter Linux-x86_64 Linux-aarch64,$(shell uname -sm | tr " " -)),required)
->>>>>>> wt-triton
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
@@ -26,11 +23,7 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench bench-gpu race lint lock links
-=======
-.PHONY: help setup setup-browser setup-triton lab test test-browser test-gpu notebooks experiments bench race lint lock links
->>>>>>> wt-triton
+.PHONY: help setup setup-browser setup-triton lab test test-browser test-gpu notebooks experiments bench bench-gpu race lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -57,14 +50,9 @@ test: setup-triton ## run the unit tests, and every notebook
 test-browser: setup-browser ## use the widgets in a real browser (needs a system Chromium)
 	COURSE_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
 
-<<<<<<< HEAD
 test-gpu: $(GPU_SETUP) ## run the tests of the GPU kernels and every notebook on a GPU (needs a CUDA build of torch)
 	$(HERE) COURSE_DEVICE=cuda COURSE_DEVICES=cuda $(VENV_PYTHON) -m pytest $(NBVAL) \
 		$(wildcard tests/gpu) notebooks $(PYTEST_ARGS)
-=======
-test-gpu: setup ## run every notebook and the kernels on a GPU (needs a CUDA build of torch)
-	COURSE_DEVICES=cuda $(VENV_PYTHON) -m pytest $(NBVAL) notebooks $(wildcard tests/gpu) $(PYTEST_ARGS)
->>>>>>> wt-triton
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
