@@ -1,7 +1,7 @@
 """Write docs/demo.html: the explorers in one file that opens from disk, with no server, no network and no Python.
 
     python tools/build_demo.py             # the page
-    python tools/build_demo.py --picture   # docs/explorer.png of README.md, a picture of that page, taken in Chromium
+    python tools/build_demo.py --picture   # and docs/explorer.png of README.md, a picture of it, taken in Chromium
 
 The modules are those of the notebooks, character for character. What Python would send them, the traits that each
 widget starts with, stands beside them as JSON, and `demo/standalone.js` takes the part of the kernel. The page is the
@@ -41,10 +41,12 @@ def widgets() -> dict[str, CourseWidget]:
 
 
 def traits(widget: CourseWidget) -> dict:
-    """Return what a kernel would send to the browser. Bytes are left out: on this page they are all empty."""
+    """Return what a kernel would send to the browser; bytes, which must be empty, are left out."""
     names = set(widget.class_trait_names(sync=True)) - set(anywidget.AnyWidget.class_trait_names(sync=True))
     values = {name: getattr(widget, name) for name in sorted(names) if not name.startswith("_")}
-    assert not any(value for value in values.values() if isinstance(value, bytes)), "JSON has no bytes"
+    held = [name for name, value in values.items() if isinstance(value, bytes) and value]
+    if held:
+        raise ValueError(f"{type(widget).__name__}.{held[0]} holds bytes, which JSON cannot carry")
     return {name: value for name, value in values.items() if not isinstance(value, bytes)}
 
 
@@ -90,11 +92,12 @@ def mask_picture(prefix_len: int = 4, total_len: int = 9, cell: int = 16) -> str
 def page() -> str:
     """Return the whole page."""
     shown = widgets()
-    parts = {name: (PARTS / name).read_text("utf-8") for name in ("page.html", "page.css", "standalone.js")}
+    parts = {name: (PARTS / name).read_text("utf-8") for name in ("page.html", "page.css", "theme.js", "standalone.js")}
     styles = [css_variables(".page"), *(stylesheet(name) for name in shown), parts["page.css"]]
     pieces = {
         "style": inlined("the style", "\n".join(styles)),
         "picture": mask_picture(),
+        "theme": inlined("theme.js", parts["theme.js"]),
         "standalone": inlined("standalone.js", parts["standalone.js"]),
         "widgets": "\n".join(script(name, widget) for name, widget in shown.items()),
     }

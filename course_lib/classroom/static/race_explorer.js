@@ -127,7 +127,7 @@ function render({ model, el }) {
     h("div", { class: "rx-race" }, live && h("div", { class: "rx-buttons" }, measure, stop), h("p", { class: "rx-said" }, h("span", { "aria-hidden": "true" }, longest), said)),
     h("div", { class: "rx-rows" },
       h("div", { class: "rx-counted" }, h("h3", {}, "Counted: operations"), h("ul", {}, countedRows.map(({ row }) => row), countedAxis)),
-      h("div", { class: "rx-timed" }, h("h3", {}, "Measured: time of one call"), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
+      h("div", { class: "rx-timed" }, h("h3", {}, `${live ? "Measured" : "Recorded"}: time of one call`), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
     scales,
     h("div", { class: "rx-desk" },
       h("div", { class: "rx-sheet" }, h("h3", {}, "Prefix against causal, by P / L"), paper),
@@ -253,9 +253,10 @@ function timeRow(form, live) {
     row,
     show(axis, name, now, record) {
       track.replaceChildren(...dot(axis, record, "is-recorded"), ...dot(axis, now, "is-measured"));
-      if (live) mine.textContent = now ? (now.seconds[form] ? text(now, " causal") : "left out") : "not measured here";
-      mine.className = now ? "" : "muted";
-      theirs.textContent = record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
+      const own = live ? now : record; // a page without a kernel has the recorded race alone
+      mine.textContent = own ? (own.seconds[form] ? text(own, " causal") : "left out") : live ? "not measured here" : "not recorded";
+      mine.className = own ? "" : "muted";
+      theirs.textContent = !live ? "" : record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
     },
   };
 }
