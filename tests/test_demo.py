@@ -113,6 +113,28 @@ def test_the_race_is_the_recorded_one_with_its_machine_and_date(parsed):
     assert json.loads(parsed.scripts["traits-race_explorer"])["measured"] == {}
 
 
+def test_what_the_page_says_of_the_race_is_what_was_recorded():
+    points = race_words.load()["points"]
+
+    def medians(family, length):
+        return [points[race_words.key(length, n)]["ratio"][family][1] for n in range(race_words.EIGHTHS + 1)]
+
+    def away(length):
+        """How far the clock is from the counts, on average over both families and all prefixes."""
+        return sum(
+            abs(median - race_words.counted_ratio(family, length, n))
+            for family in race_words.FAMILIES
+            for n, median in enumerate(medians(family, length))
+        )
+
+    assert "at 4,096 tokens. As it grows, softmax gets slower, and linear gets faster" in PAGE
+    softmax, linear = medians("softmax", 4096), medians("linear", 4096)
+    assert softmax == sorted(softmax)
+    assert linear == sorted(linear, reverse=True)
+    assert "Choose 1,024 tokens. On short texts the clock follows the counts less closely" in PAGE
+    assert away(1024) > 1.5 * away(4096)
+
+
 def test_the_mask_at_the_head_is_the_librarys():
     picture = build_demo.mask_picture(3, 5)
     looks = re.findall(r'<rect class="(\w+)"', picture)

@@ -124,7 +124,7 @@ def test_the_counts_follow_the_prefix(demo, expect):
 def test_the_race_shows_the_recorded_numbers_and_offers_no_measuring(demo, expect):
     page, record = demo(), race_words.load()
     race = page.locator(RACE)
-    expect(race.get_by_text("this page has no kernel").last).to_be_visible()
+    expect(race.get_by_text("behind this page there is no Python").last).to_be_visible()
     assert race.get_by_role("button").count() == 0
     assert "Measured here" not in race.inner_text()
     about = race.locator(".rx-record").text_content()
@@ -167,6 +167,25 @@ def test_light_and_dark_follow_the_system_until_the_reader_chooses(demo):
     page.emulate_media(color_scheme="light")
     page.get_by_role("radio", name="System").check(force=True)
     assert colours() == (paper(palette.LIGHT), "light dark")
+
+
+def test_the_stand_in_for_the_model_does_what_anywidgets_does(demo):
+    found = demo().evaluate(
+        """() => {
+          const model = standaloneModel({ list: [1, 2], n: 0 }), heard = [];
+          const hear = (...rest) => heard.push(rest.length === 2 && rest[0] === model ? rest[1] : rest);
+          model.on("change:n", hear);
+          model.on("change:list", hear);
+          model.set("n", 1);
+          model.set("n", 1);
+          model.set("list", [1, 2]); // another list, the same value
+          model.off("change:n", hear);
+          model.set("n", 2);
+          model.save_changes();
+          return [heard, model.get("n"), model.get("list"), "send" in model];
+        }"""
+    )
+    assert found == [[1], 2, [1, 2], False]
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1440])

@@ -4,7 +4,7 @@
 const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const FORMS = FAMILIES.flatMap((family) => [`${family} causal`, `${family} prefix`]);
 const TITLES = { softmax: "Softmax", linear: "Linear" };
-const NO_KERNEL = "To measure on your own machine, run the course: this page has no kernel. The times shown were recorded.";
+const NO_KERNEL = "To measure on your own machine, run the course: behind this page there is no Python. The times shown were recorded.";
 const WIDEST = 2; // times causal: the end of the counted scale, which no prefix passes
 
 // -- the numbers; a setting has heads, dim, tile and eighths
