@@ -23,7 +23,8 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser setup-triton lab test test-browser test-gpu notebooks experiments bench bench-gpu race lint lock links
+.PHONY: help setup setup-browser setup-triton lab test test-browser test-gpu notebooks demo picture experiments \
+	bench bench-gpu race lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -56,6 +57,12 @@ test-gpu: $(GPU_SETUP) ## run the tests of the GPU kernels and every notebook on
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
+
+demo: setup ## write docs/demo.html: the explorers on one page that opens from disk
+	$(VENV_PYTHON) tools/build_demo.py
+
+picture: setup-browser ## write that page, and README's picture of it (needs a system Chromium)
+	$(VENV_PYTHON) tools/build_demo.py --picture
 
 experiments: setup ## train what the lessons compare, over several seeds, and record it
 	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)
