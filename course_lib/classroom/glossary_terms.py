@@ -28,9 +28,6 @@ _TERMS = {
         "encoder-decoder": "Two stacks of layers: one reads the source both ways, the other writes and looks over.",
         "cross-attention": "The attention with which the writer of an encoder-decoder looks at what the reader found.",
     },
-    ("01_guided_storyteller", "Your own sentence"): {
-        "bidirectional": "In both directions: a token sees the tokens before it and those behind it.",
-    },
     ("02_prefix_mask", "One square of ones"): {
         "prefix": "The first `P` tokens of a text, the given part, in which every token sees every other.",
         "target": "The tokens behind the prefix: the part to be written, each seeing the prefix and what came before. "
@@ -49,7 +46,7 @@ _TERMS = {
         "softmax": "The step that turns a row of scores into positive weights that sum to 1.",
     },
     ("02_prefix_mask", "Three traps"): {
-        "probe": "A tool that changes one input at a time and watches which outputs move, and so measures who sees whom.",
+        "probe": "A tool that measures who sees whom: it changes one input at a time and watches which outputs move.",
     },
     ("02_prefix_mask", "Real batches"): {
         "padding": "Tokens without meaning that fill up a short text in a batch; nobody may see them.",
@@ -70,6 +67,9 @@ _TERMS = {
         "loss": "The mean surprise at the right next tokens, over the rows that are scored.",
         "loss mask": "A bool for each row that says whether it is scored; in a prefix LM, from the last row of the "
         "prefix on.",
+    },
+    ("03_prefix_lm", "Does it help?"): {
+        "bidirectional": "In both directions: a token sees the tokens before it and those behind it.",
     },
     ("03_prefix_lm", "The cache, and what goes stale"): {
         "KV cache": "The keys and values of all tokens so far, kept so that writing one more token needs one row only.",
@@ -122,7 +122,7 @@ _TERMS = {
         "recurrence": "Walking through a text with a state: add a token to it, read from it, go on.",
     },
     ("06_linear_attention", "Chunks"): {
-        "chunk": "Some tokens in a row that linear attention computes pair by pair, with the state for all before them.",
+        "chunk": "Some tokens in a row that linear attention computes pair by pair, with the state for all before.",
     },
     ("06_linear_attention", "The normaliser"): {
         "normaliser": "The running sum of the keys, read by the same query, by which an output of linear attention is "
@@ -136,7 +136,7 @@ _TERMS = {
         "decay": "Letting a state fade before each new token; where the token decides how much, it is called a gate.",
     },
 }  # fmt: skip
-_SPELT = {"loss mask": "loss_mask", "blank infilling": "blank_infilling"}  # there, a name in code
+_SPELT = {"loss mask": "loss_mask", "blank infilling": "blank_infilling", "embedding": "embeddings"}
 
 TERMS = tuple(
     sorted(

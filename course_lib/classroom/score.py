@@ -37,8 +37,7 @@ def objective_rows(record: dict) -> list[dict]:
         states += [record["exercises"].get(name, {}).get("state", "untried") for name in exercises]
         if not own:
             continue
-        weak = next((question for question, state in zip(own, states, strict=False) if state == "wrong"), None)
-        weak = weak or next((question for question, state in zip(own, states, strict=False) if state != "right"), own[0])
+        weak = next((own[states.index(state)] for state in ("wrong", "untried") if state in states[: len(own)]), own[0])
         notebook = next(lesson.notebook for lesson in LESSONS if lesson.notebook[3:] == key.split(".")[0])
         rows[key] = {
             "objective": key,
