@@ -40,13 +40,15 @@ def in_words() -> str:
     n = _numbers()
     return " ".join(
         [
-            f"The course on one page. The prefix mask for P = {P} of {T} tokens: {n['looks']} looks, {n['added']} more",
-            f"than causal. GLM: the same mask over {n['part_a']} tokens of Part A and {n['part_b']} of Part B.",
-            f"A cache whose prefix grew from {n['before']} to {n['after']}: {n['stale']} of {n['rows']} rows are stale,",
-            f"none of layer 1. A state of {n['features']} features: {n['recalled']} of {n['facts']} facts are read right.",
-            f"A serial block in {n['serial']} steps, a parallel one in {n['parallel']}. Linear attention with a prefix:",
-            f"one square for the prefix, chunks for the target. All prefix costs {n['softmax']:.2f} of causal with a",
-            f"softmax, {n['linear']:.2f} without.",
+            "The course on one page.",
+            f"The prefix mask for P = {P} of {T} tokens: {n['looks']} looks, {n['added']} more than causal.",
+            f"GLM: the same mask over {n['part_a']} tokens of Part A and {n['part_b']} of Part B.",
+            f"A cache whose prefix grew from {n['before']} to {n['after']}: {n['stale']} of {n['rows']} rows are",
+            "stale, none of layer 1.",
+            f"A state of {n['features']} features: {n['recalled']} of {n['facts']} facts are read right.",
+            f"A serial block in {n['serial']} steps, a parallel one in {n['parallel']}.",
+            "Linear attention with a prefix: one square for the prefix, chunks for the target.",
+            f"All prefix costs {n['softmax']:.2f} of causal with a softmax, {n['linear']:.2f} without.",
         ]
     )
 
