@@ -185,7 +185,7 @@ def test_an_exam_begins_anew_and_keeps_what_it_marks():
     deck = exam()
     assert next(iter(deck._bank)) == "glm.fim"
     assert {at["status"] for at in deck._at.values()} == {"new"}
-    assert "1 that you missed before, 11 not answered yet" in deck.summary
+    assert "1 that you missed before, 11 new to you" in deck.summary
     submit(deck, "glm.fim", right=True)
     kept = progress.snapshot()["questions"]["glm.fim"]
     assert (kept["last"]["status"], kept["last"]["tries"], kept["tries"]) == ("right", 1, 3)

@@ -28,7 +28,7 @@ class ExamDeck(QuizDeck, source="quiz"):
             f"{stands.count(stand)} {words}"
             for stand, words in (
                 (exam_draw.MISSED, "that you missed before"),
-                (exam_draw.NEW, "not answered yet"),
+                (exam_draw.NEW, "new to you"),
                 (exam_draw.KNOWN, "that you knew"),
             )
             if stand in stands

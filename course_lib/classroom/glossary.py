@@ -37,13 +37,15 @@ class Glossary:
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(term) for term in self.terms)
-        return f'<dl style="max-width:46rem; margin:4px 0 12px; line-height:1.5">{rows}</dl>'
+        return f'<dl style="columns:20rem 2; column-gap:2.5rem; max-width:62rem; margin:4px 0 12px">{rows}</dl>'
 
 
 def _row(term: Term) -> str:
     href = link({"notebook": term.notebook, "heading": term.heading})
     where = f'<a href="{html.escape(href)}">lesson {term.notebook[:2]}, {html.escape(term.heading)}</a>'
+    plain = "float:none; width:auto; line-height:1.5"  # JupyterLab would set the word beside its meaning, too narrow
     return (
-        f'<dt style="margin-top:0.7em; font-weight:600">{html.escape(term.name)}</dt>'
-        f'<dd style="margin:0 0 0 1.2em">{rich.to_html(term.meaning)} <small>({where})</small></dd>'
+        f'<div style="break-inside:avoid; padding-bottom:0.7em"><dt style="{plain}; font-weight:600">'
+        f'{html.escape(term.name)}</dt><dd style="{plain}; margin:0 0 0 1.2em">{rich.to_html(term.meaning)} '
+        f"<small>({where})</small></dd></div>"
     )

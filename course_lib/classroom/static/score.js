@@ -4,12 +4,13 @@
 const PARTS = [["right", "right"], ["wrong", "not yet"], ["untried", "not tried"]];
 
 function scoreRow(row) {
+  const elsewhere = row.taught.lesson === row.lesson ? "Read: " : `Read in lesson ${row.taught.lesson}: `;
   const bar = PARTS.map(([part]) => (row[part] ? h("span", { class: `is-${part}`, style: `flex: ${row[part]}` }) : null));
   return h(
     "tr",
     {},
     h("td", { class: "score-lesson" }, row.lesson),
-    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, `${row.taught.lesson} `, taughtLink(row.taught))),
+    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, elsewhere, taughtLink(row.taught))),
     h(
       "td",
       { class: "score-counts" },
