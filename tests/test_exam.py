@@ -199,7 +199,7 @@ def test_an_exam_is_answered_to_its_end_and_the_next_begins_with_what_was_missed
     for place, key in enumerate(order):
         for _ in range(1 if place % 3 == 0 else 2):
             submit(deck, key, right=place % 3 != 2 and deck._at[key]["tries"] == place % 3)
-    assert deck.summary.startswith("All 12 questions answered: 4 right at once, 4 at the second try, 4 not.")
+    assert deck.summary.startswith("All 12 questions answered: 4 right at once, 4 at the second try, 4 not right.")
     not_at_once = {key for place, key in enumerate(order) if place % 3}
     assert set(ids(draw(progress.snapshot(), seed=6, size=SIZE))[: len(not_at_once)]) == not_at_once
 

@@ -53,7 +53,7 @@ class ExamDeck(QuizDeck, source="quiz"):
             return f"{count} from {lessons}: {self._drawn}."
         right = [at["tries"] for at in done if at["status"] == "right"]
         how = f"{right.count(1)} right at once, {len(right) - right.count(1)} at the second try"
-        how += f", {len(done) - len(right)} not."
+        how += f", {len(done) - len(right)} not right."
         if len(done) < len(states):
             return f"{len(done)} of {count} answered: {how}"
         return f"All {count} answered: {how} Run the cell again for another exam; what you missed comes first."

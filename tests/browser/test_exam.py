@@ -72,7 +72,9 @@ def test_an_exam_answered_wrong_and_right_by_mouse(exam_page, expect, theme):
     page.get_by_role("radio").nth(right).check()
     page.get_by_role("button", name="Check", exact=True).click()
     expect(page.locator(".quiz-feedback")).to_contain_text("✓ Right.")
-    expect(summary(page)).to_contain_text("1 of 2 questions answered: 0 right at once, 1 at the second try, 0 not.")
+    expect(summary(page)).to_contain_text(
+        "1 of 2 questions answered: 0 right at once, 1 at the second try, 0 not right."
+    )
     page.get_by_role("button", name="Next question").click()
     right, _ = places(questions[1])
     page.get_by_role("radio").nth(right).check()

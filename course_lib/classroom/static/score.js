@@ -4,13 +4,11 @@
 const PARTS = [["right", "right"], ["wrong", "not yet"], ["untried", "not tried"]];
 
 function scoreRow(row) {
-  const elsewhere = row.taught.lesson === row.lesson ? "Read: " : `Read in lesson ${row.taught.lesson}: `;
   const bar = PARTS.map(([part]) => (row[part] ? h("span", { class: `is-${part}`, style: `flex: ${row[part]}` }) : null));
   return h(
     "tr",
     {},
-    h("td", { class: "score-lesson" }, row.lesson),
-    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, elsewhere, taughtLink(row.taught))),
+    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, `Lesson ${row.taught.lesson}: `, taughtLink(row.taught))),
     h(
       "td",
       { class: "score-counts" },
@@ -26,7 +24,7 @@ function render({ model, el }) {
   const body = h("tbody");
   const notice = h("p", { class: "score-notice" });
   const more = h("button", { type: "button", onclick: () => ((all = !all), draw()) });
-  const head = h("tr", {}, h("th", { scope: "col" }, "lesson"), h("th", { scope: "col" }, "you can"), h("th", { scope: "col" }, "so far"));
+  const head = h("tr", {}, h("th", { scope: "col" }, "you can"), h("th", { scope: "col" }, "so far"));
   const table = h("table", { class: "score-table" }, h("thead", {}, head), body);
   const title = h("h3", { class: "score-title" }, "Your score by objective, the weakest first");
   const root = h("section", { class: "course score", "aria-label": "Score by objective" }, title, words, table, more, notice);
