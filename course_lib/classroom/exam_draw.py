@@ -1,14 +1,16 @@
 """Which questions an exam asks: a pure function of the banks, the learner's record, a seed and a size.
 
-Drawn from are the questions of all lessons that are marked by the course; those of lesson 08 and the chapter's five are
-asked beside the exam, and one's own words are compared, not marked. One question after the other is drawn:
+Drawn from are the questions of all lessons that the course can mark. Those of lesson 08 and the chapter's five are
+asked beside the exam, and one's own words are compared, not marked. Questions are drawn one by one, each time
 
-1. from a lesson that has not had its share yet, an equal part of the exam rounded up, as long as there is one,
-2. what was missed before it was last right at once, then what was never answered, then the rest,
-3. from the lesson that has the fewest,
-4. of a kind not drawn yet, until there are three kinds,
-5. of the objective that has the fewest,
-6. and then by lot, which is all that the seed decides.
+1. from a lesson that has not had its share, an equal part of the exam rounded up, while there is one,
+2. one that was missed; else one that was never answered; else any (see `standing`),
+3. from the lesson that has the fewest so far,
+4. of a kind that was not drawn yet, until there are three kinds,
+5. of the objective that has the fewest so far,
+6. and then by lot: that is all that the seed decides.
+
+Those that were missed are asked first, and new ones next.
 """
 
 import math
@@ -46,7 +48,7 @@ def exam_pool() -> dict[str, dict]:
 
 
 def draw(record: dict, *, seed: int, size: int) -> list[dict]:
-    """Return `size` questions, each once, by the rule above; those that were missed come first, new ones next.
+    """Return `size` different questions by the rule above, in the order in which they are asked.
 
     record: as `progress.snapshot()` returns it; what it says of questions that there are not is not looked at.
     """
