@@ -11,6 +11,8 @@ import pytest
 from build_notebooks import BuildError, library_hash, main, read_source, stale
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from course_lib.classroom.exam import SIZE
+
 HEADER = """\
 ---
 kernelspec:
@@ -292,6 +294,12 @@ def test_minutes_count_the_questions_of_each_deck():
     assert minutes(notebook, 0) == -(-asked // 10) * 5
     with pytest.raises(ValueError, match=r"no deck or question prefix_mask\.nothing"):
         minutes(lesson(0, 'quiz("prefix_mask.nothing")'))
+
+
+def test_minutes_count_the_questions_of_an_exam():
+    assert minutes(lesson(0, "exam(size=10)"), 0) == 5
+    assert minutes(lesson(0, "exam(seed=3, size=11)"), 0) == 10
+    assert minutes(lesson(0, "exam()", "exam(seed=7)"), 0) == -(-SIZE // 5) * 5
 
 
 def test_minutes_count_each_exercise_once_and_extra_ones_apart(monkeypatch):

@@ -24,11 +24,12 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
     """Estimate how long a lesson takes: `minutes`, and `extra_minutes` for what it calls optional.
 
     The rule for `minutes`: words of prose / 200, plus the minutes marked on each exercise that the lesson asks for,
-    plus 0.5 for each quiz question and for each prediction, plus the time that all cells took to run when the notebook
-    was built, in whole minutes. The sum is rounded up to the next 5.
+    plus 0.5 for each question of a quiz or an exam and for each prediction, plus the time that all cells took to run
+    when the notebook was built, in whole minutes. The sum is rounded up to the next 5.
     `extra_minutes` is the sum of what is marked on the exercises that are extra.
     """
     from course_lib.classroom.banks import load_banks
+    from course_lib.classroom.exam import SIZE as EXAM_SIZE
     from course_lib.classroom.exercises import EXERCISES
 
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
@@ -40,6 +41,7 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
     predictions = len(set(re.findall(r"\bpredict\(\s*[\"']([^\"']+)[\"']", code)))
     exact = count_words(notebook.cells) / 200 + sum(one.minutes for one in exercises if not one.extra)
     questions = sum(len(banks.decks.get(name, [name])) for name in asked)
+    questions += sum(int(size or EXAM_SIZE) for size in re.findall(r"\bexam\((?:[^)]*\bsize=(\d+))?", code))
     exact += 0.5 * (questions + predictions) + run_minutes
     return {
         "minutes": 5 * math.ceil(exact / 5),

@@ -8,15 +8,18 @@ from .blank_explorer import BlankExplorer
 from .cache_explorer import CacheExplorer
 from .chunk_explorer import ChunkExplorer
 from .course_map import course_map
+from .exam import exam
 from .exercises import check
 from .explorer import MaskExplorer
 from .flow_explorer import DataFlowExplorer
+from .glossary import glossary
 from .kv_explorer import KVExplorer
 from .objective_table import objective_table
 from .predict import predict
 from .progress import progress
 from .quiz import quiz
 from .race_explorer import KernelRaceExplorer
+from .score import score
 from .shard_explorer import ShardExplorer
 from .show import show, show_source
 from .state_explorer import StateExplorer
@@ -39,6 +42,8 @@ __all__ = [
     "check",
     "course_map",
     "evidence",
+    "exam",
+    "glossary",
     "lesson_pictures",
     "linear_races",
     "loss_curve",
@@ -48,6 +53,7 @@ __all__ = [
     "progress",
     "published",
     "quiz",
+    "score",
     "show",
     "show_source",
     "train_live",

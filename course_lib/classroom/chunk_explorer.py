@@ -125,12 +125,13 @@ def _draw(explorer: ChunkExplorer) -> Figure:
     paper, bars = figure.subplots(1, 2, width_ratios=[1, 1])
     for axis in (paper, bars):
         axis.axis("off")
-    _draw_shapes(paper, explorer)
+    draw_shapes(paper, explorer)
     _draw_bars(bars, explorer)
     return figure
 
 
-def _draw_shapes(axis, explorer: ChunkExplorer) -> None:
+def draw_shapes(axis, explorer: ChunkExplorer) -> None:
+    """Draw the matrices of a way to compute linear attention there, to scale, and which of their parts are computed."""
     T, C, P, D = explorer._sizes
     gap = 0.05 * (T + D)
     axis.set_aspect("equal")

@@ -33,7 +33,7 @@ LESSONS = (
     Lesson("05_palm_parallel", "PaLM's parallel layers", "Attention and MLP can run side by side.", "parallel"),
     Lesson("06_linear_attention", "Linear attention", "Attention becomes a running sum.", "sum"),
     Lesson("07_prefix_linear_attention", "Prefix linear attention", "A prefix makes it faster.", "race"),
-    Lesson("08_wrap_up", "Wrap up", "You can now explain all this.", "check", written=False),
+    Lesson("08_wrap_up", "Wrap up", "You can now explain all this.", "check"),
 )  # fmt: skip
 
 

@@ -90,9 +90,18 @@ def cell_states(state) -> list[list[str]]:
 
 def draw_cache(state) -> Figure:
     """Draw a cache explorer's state: tokens are rows, layers are columns, each cell a row of keys and values."""
+    figure = _figure(2.6 + 1.5 * state.layers, 1.6 + 0.3 * len(state.tokens))
+    draw_cache_rows(figure.add_subplot(), state)
+    legend = [Patch(fc=LIGHT[c], ec=LIGHT["bad" if k == "stale" else "muted"], hatch=hatch, label=words)
+              for k, (c, hatch, words) in _CELLS.items()]  # fmt: skip
+    figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(cache_words.done_words(state).partition(":")[0].rstrip("."), fontsize=10, color=LIGHT["ink"])
+    return figure
+
+
+def draw_cache_rows(axis, state) -> None:
+    """Draw the rows and layers of a cache explorer's state there, without a legend."""
     T, layers, P = len(state.tokens), state.layers, state.prefix_len
-    figure = _figure(2.6 + 1.5 * layers, 1.6 + 0.3 * T)
-    axis = figure.add_subplot()
     axis.set(xlim=(-1.6, 1.5 * layers), ylim=(T + 0.1, -0.9))
     axis.axis("off")
     for layer, column in enumerate(cell_states(state)):
@@ -116,8 +125,3 @@ def draw_cache(state) -> Figure:
                   color=LIGHT["prefix" if i < P else "target"], alpha=1 if i < state.held else 0.55)  # fmt: skip
     axis.plot([-1.5, 1.5 * layers], [P, P], color=LIGHT["ink"], lw=1.4, ls=(0, (4, 2)))
     axis.text(-1.55, P - 0.1, f"P = {P}", fontsize=9, va="bottom", color=LIGHT["ink"])
-    legend = [Patch(fc=LIGHT[c], ec=LIGHT["bad" if k == "stale" else "muted"], hatch=hatch, label=words)
-              for k, (c, hatch, words) in _CELLS.items()]  # fmt: skip
-    figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(cache_words.done_words(state).partition(":")[0].rstrip("."), fontsize=10, color=LIGHT["ink"])
-    return figure

@@ -124,13 +124,14 @@ def draw_flow(explorer: DataFlowExplorer) -> Figure:
         axis.set(xlim=(0, _FIRST + flow_words.WIDTH * _COLUMN + 0.1), ylim=(rows + 0.95, -0.5))
         axis.axis("off")
         axis.set_title(f"{name}:  {block['formula']}", fontsize=11, loc="left", color=LIGHT["ink"], parse_math=False)
-        _draw_block(axis, block, explorer.step)
+        draw_block(axis, block, explorer.step)
     words = textwrap.fill(explorer.shown["said"][explorer.step], 120)
     figure.supxlabel(words, fontsize=9, color=LIGHT["ink"], parse_math=False)
     return figure
 
 
-def _draw_block(axis, block: dict, step: int) -> None:
+def draw_block(axis, block: dict, step: int) -> None:
+    """Draw one block there, as it stands at a step: a row a step, what runs beside what, and what waits for what."""
     for region in block["regions"]:
         left, right = (_FIRST + end * _COLUMN for end in region["span"])
         top, tall = region["first"] - 0.62, region["last"] - region["first"] + 1.06

@@ -23,10 +23,17 @@ def counted_costs() -> list[float]:
 
 def costs(guess=None) -> Figure:
     """Draw the counted work against causal as the prefix grows, of softmax and of linear attention, and the guess."""
+    figure, (axis,) = axes_of(7.6, 4, grid="both")
+    draw_costs(axis, guess)
+    axis.set_title(f"T = {LENGTH:,}, features and chunks of 64, counted", fontsize=11, color=LIGHT["ink"])
+    return figure
+
+
+def draw_costs(axis, guess=None) -> None:
+    """Draw the curves of `costs` there."""
     shares = [step / 64 for step in range(65)]
     prefixes = [round(share * LENGTH) for share in shares]
     pairs = [softmax_costs.allowed_pairs(P, LENGTH) / softmax_costs.allowed_pairs(0, LENGTH) for P in prefixes]
-    figure, (axis,) = axes_of(7.6, 4, grid="both")
     axis.axhline(1, color=LIGHT["ink"], lw=1)
     axis.plot(shares, pairs, color=LIGHT["target"], lw=2.2, ls="--", label="softmax, pairs")
     axis.plot(shares, [_linear(P) for P in prefixes], color=LIGHT["prefix"], lw=2.6, label="linear, operations")
@@ -35,6 +42,4 @@ def costs(guess=None) -> Figure:
     axis.set(
         xlim=(0, 1), ylim=(0, None), xlabel="share of the text that is prefix, P / T", ylabel="work against causal"
     )
-    axis.set_title(f"T = {LENGTH:,}, features and chunks of 64, counted", fontsize=11, color=LIGHT["ink"])
     axis.legend(frameon=False, loc="upper left")
-    return figure

@@ -52,6 +52,8 @@ class QuizDeck(CourseWidget, source="quiz"):
     current = traitlets.Any(0).tag(sync=True)  # which question is open, and what is chosen but not checked:
     drafts = traitlets.Any().tag(sync=True)  # the browser's own, kept here so that they outlive a reload of the page
     notice = traitlets.Unicode().tag(sync=True)
+    title = traitlets.Unicode("Quiz").tag(sync=True)
+    summary = traitlets.Unicode().tag(sync=True)  # how the whole deck stands, in words; an exam says it
 
     def __init__(self, questions: list[dict]):
         self._bank = {question["id"]: question for question in questions}

@@ -204,7 +204,7 @@ def draw_state(explorer: StateExplorer) -> Figure:
     figure = Figure(figsize=(9.2, 4.9), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
     FigureCanvasAgg(figure)
     facts, state, read = figure.subplots(1, 3, width_ratios=(1.15, 1.6, 1.35))
-    _draw_facts(facts, explorer)
+    draw_facts(facts, explorer)
     colours = LinearSegmentedColormap.from_list("state", [LIGHT["target"], LIGHT["paper"], LIGHT["prefix"]])
     most = max(float(explorer._states().abs().max()), 1e-9)
     drawn = state.imshow(explorer.state.numpy(), cmap=colours, vmin=-most, vmax=most, aspect="auto")
@@ -222,7 +222,8 @@ def draw_state(explorer: StateExplorer) -> Figure:
     return figure
 
 
-def _draw_facts(axis, explorer: StateExplorer) -> None:
+def draw_facts(axis, explorer: StateExplorer) -> None:
+    """List the facts there, with a sign for each that is stored: is it read right?"""
     right, rows = explorer.recalled, MOST_FACTS // 2
     axis.set(xlim=(0, 2), ylim=(rows - 0.4, -0.6))
     axis.axis("off")

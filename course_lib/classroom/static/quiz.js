@@ -1,31 +1,10 @@
-// needs: quiz_kinds.js
+// needs: quiz_kinds.js taught_link.js
 // A deck of questions. Python marks and keeps; here is only the view. Choosing is not submitting.
 
 const LATE = "The kernel is busy or stopped, so this is not marked yet. Your choice is kept: wait, or run the cell again.";
 const STATUS_WORDS = { new: "not answered", missed: "not yet right", right: "right", shown: "answer shown" };
 const DONE = new Set(["right", "shown"]);
 const STATUS_SIGNS = { new: "", missed: "…", right: "✓", shown: "–" };
-
-/** A link to the heading. JupyterLab opens the notebook in this window and scrolls; elsewhere its own address does. */
-function taughtLink({ notebook, heading, href }) {
-  const link = h("a", { href, target: "_blank", rel: "noopener" }, heading);
-  const inView = () =>
-    [...document.querySelectorAll(".jp-Notebook :is(h1, h2, h3, h4)")].some((element) => {
-      const { top, height } = element.getBoundingClientRect();
-      return element.textContent.replace("\u00b6", "").trim() === heading && height > 0 && top > -height && top < innerHeight;
-    });
-  link.addEventListener("click", (event) => {
-    const folder = /\/tree\/(.*\/)?[^/]*\.ipynb$/.exec(decodeURIComponent(location.pathname));
-    if (!folder || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    const args = { path: `${folder[1] ?? ""}${notebook}.ipynb`, id: `#${heading.replaceAll(" ", "-")}` };
-    link.dataset.commandlinkerCommand = "rendermime:handle-local-link";
-    link.dataset.commandlinkerArgs = JSON.stringify(args);
-    // a notebook that was closed has no headings yet when JupyterLab looks for one: ask once more when it is drawn
-    if (event.isTrusted) setTimeout(() => link.isConnected && !inView() && link.click(), 1500);
-  });
-  return link;
-}
 
 /** What was right, for those who saw it after two misses; what a picture or a list can say better is drawn. */
 function answerNodes(question, state) {
@@ -74,6 +53,7 @@ function render({ model, el }) {
     taught,
   );
   const notice = h("p", { class: "quiz-notice" });
+  const summary = h("p", { class: "quiz-summary", role: "status" });
   const head = h(
     "div",
     { class: "quiz-head" },
@@ -81,7 +61,7 @@ function render({ model, el }) {
     questions.length > 1 ? h("div", { class: "quiz-steps", role: "group", "aria-label": "Questions" }, steps) : null,
     questions.length > 1 ? h("div", { class: "quiz-nav" }, previous, next) : null,
   );
-  const root = h("section", { class: "course quiz", "aria-label": "Quiz" }, head, card, notice, live);
+  const root = h("section", { class: "course quiz", "aria-label": model.get("title") || "Quiz" }, head, card, summary, notice, live);
   keepKeys(root);
 
   function tellNote(text) {
@@ -247,6 +227,11 @@ function render({ model, el }) {
     notice.hidden = !notice.textContent;
   };
   tellNotice();
+  const tellSummary = () => {
+    summary.textContent = model.get("summary") ?? "";
+    summary.hidden = !summary.textContent;
+  };
+  tellSummary();
   let width = 0;
   const resize = new ResizeObserver(([entry]) => {
     const now = Math.round(entry.contentRect.width);
@@ -260,7 +245,7 @@ function render({ model, el }) {
   open(current);
   clearTimeout(saving); // nothing has changed yet
   resize.observe(root);
-  const stop = [onTrait(model, "states", update), onTrait(model, "notice", tellNotice)];
+  const stop = [onTrait(model, "states", update), onTrait(model, "notice", tellNotice), onTrait(model, "summary", tellSummary)];
   return () => {
     stop.forEach((off) => off());
     resize.disconnect();

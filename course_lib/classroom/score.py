@@ -1,0 +1,109 @@
+"""The score: every objective of the course with what was right, not yet right and not tried, the weakest first."""
+
+import html
+
+import traitlets
+
+from . import rich
+from .banks import load_banks
+from .course_map import LESSONS
+from .exam_draw import KNOWN, NEW, lesson_of, standing
+from .progress import progress
+from .quiz import link
+from .widgets import CourseWidget
+
+SHOWN = 8  # objectives, until all are asked for
+
+
+def score() -> "ScoreTable":
+    """Return the score by learning objective, to be shown in a cell. It follows every answer given in this kernel."""
+    return ScoreTable()
+
+
+def objective_rows(record: dict) -> list[dict]:
+    """Count, for each objective of every lesson, what the learner's record says of its questions and exercises.
+
+    A question is right if it was right when last answered; one's own words are right if every box was ticked. Each row
+    has a place to read: where the first question that is not right yet is taught. Sorted: first what has most that is
+    not right yet, as a share of all, then what has least that is right, then as the course has it.
+    """
+    from .exercises import EXERCISES  # they import the progress that the score watches
+
+    banks, rows = load_banks(), {}
+    for key, text in banks.objectives.items():
+        own = [question for question in banks.questions.values() if question["objective"] == key]
+        states = [_state_of_question(record["questions"].get(question["id"])) for question in own]
+        exercises = [name for name, one in EXERCISES.items() if one.objective == key]
+        states += [record["exercises"].get(name, {}).get("state", "untried") for name in exercises]
+        if not own:
+            continue
+        weak = next((own[states.index(state)] for state in ("wrong", "untried") if state in states[: len(own)]), own[0])
+        notebook = next(lesson.notebook for lesson in LESSONS if lesson.notebook[3:] == key.split(".")[0])
+        rows[key] = {
+            "objective": key,
+            "text": text[0].upper() + text[1:],
+            "lesson": notebook[:2],
+            **{state: states.count(state) for state in ("right", "wrong", "untried")},
+            "all": len(states),
+            "taught": {**weak["taught"], "href": link(weak["taught"]), "lesson": lesson_of(weak)[:2]},
+        }
+    course = sorted(rows.values(), key=lambda row: row["lesson"])
+    return sorted(course, key=lambda row: (-row["wrong"] / row["all"], row["right"] / row["all"]))
+
+
+def _state_of_question(entry: dict | None) -> str:
+    if entry is not None and entry["last"]["status"] == "right":
+        return "right"  # at the second try, too
+    stand = standing(entry)
+    return "untried" if stand == NEW else "right" if stand == KNOWN else "wrong"
+
+
+def in_words(rows: list[dict]) -> str:
+    """Say the whole score in one sentence."""
+    sure = sum(row["right"] == row["all"] for row in rows)
+    weak = sum(row["wrong"] > 0 for row in rows)
+    tried = sum(row["untried"] < row["all"] for row in rows)
+    if not tried:
+        return f"{len(rows)} objectives, none tried yet."
+    return f"{len(rows)} objectives: {tried} tried, {weak} with something not right yet, {sure} with everything right."
+
+
+def row_in_words(row: dict) -> str:
+    """Say one row in plain text."""
+    counts = f"{row['right']} right, {row['wrong']} not yet right, {row['untried']} not tried"
+    return f"{row['lesson']} {row['text']}: {counts}. Taught in {row['taught']['lesson']}, {row['taught']['heading']}."
+
+
+class ScoreTable(CourseWidget, source="score"):
+    """What `score()` shows in a cell."""
+
+    rows = traitlets.List().tag(sync=True)
+    words = traitlets.Unicode().tag(sync=True)
+    shown = traitlets.Int(SHOWN).tag(sync=True)
+    notice = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self):
+        super().__init__()
+        with progress.lock:
+            self.refresh(progress.snapshot())
+        progress.watch(self)
+
+    def refresh(self, record: dict) -> None:
+        """Show this record."""
+        with progress.lock:
+            rows = objective_rows(record)
+            self.rows, self.words, self.notice = rows, in_words(rows), progress.notice
+
+    def describe(self) -> str:
+        """The whole score, a line for each objective."""
+        return "\n".join([f"Score by objective. {self.words}", *map(row_in_words, self.rows)])
+
+    def fallback(self) -> dict[str, str | bytes]:
+        """What there is to try, and where it is taught. The same whatever the learner has done."""
+        rows = "".join(
+            f"<tr><td>{row['lesson']}</td><td>{html.escape(rich.plain(row['text']))}</td><td>{row['all']}</td>"
+            f'<td><a href="{html.escape(row["taught"]["href"])}">{html.escape(row["taught"]["heading"])}</a></td></tr>'
+            for row in objective_rows({"questions": {}, "exercises": {}})
+        )
+        head = "<tr><th>lesson</th><th>you can</th><th>questions and exercises</th><th>taught in</th></tr>"
+        return {"text/html": f"<p>Run this notebook to see your score. There is to try:</p><table>{head}{rows}</table>"}
