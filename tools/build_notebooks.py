@@ -1,4 +1,4 @@
-"""Build notebooks/*.ipynb, with outputs, from the text that people edit: notebooks/source/*.md (MyST, by jupytext).
+"""Build notebooks/*.ipynb, with outputs, from the text that people edit: notebooks/source/NN_*.md (MyST, by jupytext).
 
     build_notebooks.py                     build what is stale
     build_notebooks.py --force 02          build the lessons whose name begins with 02, stale or not
@@ -188,12 +188,12 @@ def main(arguments=None) -> int:
     parser.add_argument("--force", action="store_true", help="build also what is not stale")
     parser.add_argument("--check", action="store_true", help="only say what is stale")
     options = parser.parse_args(arguments)
-    sources = {path.stem: path for path in sorted(options.source.glob("*.md"))}
+    sources = {path.stem: path for path in sorted(options.source.glob("[0-9]*.md"))}
     chosen = {
         name: path for name, path in sources.items() if not options.names or name.startswith(tuple(options.names))
     }
     if not chosen:
-        print(f"no source in {options.source} fits {' '.join(options.names) or '*.md'}", file=sys.stderr)
+        print(f"no source in {options.source} fits {' '.join(options.names) or 'NN_*.md'}", file=sys.stderr)
         return 1
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one that the user has installed
     library, failures = library_hash(), 0
