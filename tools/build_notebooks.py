@@ -21,6 +21,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import tables
 from lesson_time import fill_placeholders, run_minutes_of
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -90,21 +91,26 @@ def read_source(name: str, text: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def run_cells(notebook, folder: Path, name: str) -> float:
-    """Run all cells in place; return the seconds it took."""
+def notebook_client(notebook, folder: Path) -> NotebookClient:
+    """Return what runs a notebook in a kernel of its own, in a folder."""
+    return NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        resources={"metadata": {"path": str(folder)}},
+    )
+
+
+def run_cells(notebook, folder: Path, name: str, client: NotebookClient | None = None) -> float:
+    """Run all cells in place, on the CPU and away from the learner's progress; return the seconds it took."""
+    client = client or notebook_client(notebook, folder)
     with tempfile.TemporaryDirectory() as scratch:
         environment = {key: value for key, value in os.environ.items() if key != "COURSE_BUILD"}
         environment |= {"COURSE_DEVICE": "cpu", "COURSE_PROGRESS": str(Path(scratch) / "progress.json")}
-        client = NotebookClient(
-            notebook,
-            timeout=CELL_TIMEOUT,
-            kernel_name="python3",
-            store_widget_state=False,
-            record_timing=False,
-            coalesce_streams=True,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
-            resources={"metadata": {"path": str(folder)}},
-        )
         start = time.perf_counter()
         try:
             client.execute(env=environment)
@@ -212,6 +218,14 @@ def main(arguments=None) -> int:
     orphans = {path.stem for path in options.out.glob("*.ipynb")} - sources.keys()
     for name in sorted(orphans):
         print(f"{name}: a notebook without a source", file=sys.stderr)
+    if options.out == BUILT and not failures:
+        try:
+            for name in tables.write_all(check=options.check):
+                print(f"{name}: its tables {'are out of date' if options.check else 'were written'}")
+                failures += options.check
+        except tables.TableError as error:
+            failures += 1
+            print(error, file=sys.stderr)
     return 1 if failures or orphans else 0
 
 
