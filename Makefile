@@ -72,7 +72,7 @@ lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 
-links: setup ## write the links to Binder and to a JupyterHub (publishers)
+links: setup ## write the repository's address into its links (publishers)
 	$(VENV_PYTHON) tools/launch_link.py
 
 lock: ## write requirements.lock anew (maintainers)

@@ -1,6 +1,7 @@
 """Write the links that name the repository, from the one place that does: project.urls in pyproject.toml.
 
-README.md has the one for Binder, docs/teaching.md the one that brings the lessons to a JupyterHub (nbgitpuller).
+README.md has the one for Binder, docs/teaching.md the one that brings the lessons to a JupyterHub (nbgitpuller), and
+CITATION.cff the address itself.
 """
 
 import re
@@ -57,13 +58,23 @@ def with_pull_link(teaching: str, repository: str) -> str:
     return text
 
 
+def with_address(citation: str, repository: str) -> str:
+    """Return the citation with the repository's address."""
+    owner_and_name(repository)
+    text, count = re.subn(r"^(repository-code: ).*$", rf'\g<1>"{repository}"', citation, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"CITATION.cff has {count} lines that begin with repository-code:")
+    return text
+
+
 def main() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     repository = pyproject["project"]["urls"]["Repository"]
-    readme, teaching = ROOT / "README.md", ROOT / "docs" / "teaching.md"
+    places = {"README.md": with_link, "docs/teaching.md": with_pull_link, "CITATION.cff": with_address}
     try:
-        readme.write_text(with_link(readme.read_text("utf-8"), repository), "utf-8")
-        teaching.write_text(with_pull_link(teaching.read_text("utf-8"), repository), "utf-8")
+        for name, change in places.items():
+            path = ROOT / name
+            path.write_text(change(path.read_text("utf-8"), repository), "utf-8")
     except ValueError as error:
         sys.exit(str(error))
 
