@@ -13,6 +13,8 @@ VENV_PYTHON := .venv/bin/python
 GPU_SETUP := $(if $(filter .venv/bin/python,$(VENV_PYTHON)),setup)
 GPU_RECORD := course_lib/classroom/results/races/gpu_race.json
 HERE := PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}"
+# Where Triton has wheels, its tests must not be skipped.
+COURSE_TRITON ?= $(if $(filter Linux-x86_64 Linux-aarch64,$(shell uname -sm | tr " " -)),required)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120
 NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "needs Python >= 3.11, found no '$(PYTHON)' on the PATH; name one: make PYTHON=..." >&2; exit 1; }
@@ -21,7 +23,8 @@ NEED_PYTHON := command -v $(PYTHON) >/dev/null 2>&1 || { \
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-browser lab test test-browser test-gpu notebooks experiments bench bench-gpu race lint lock links
+.PHONY: help setup setup-browser setup-triton lab test test-browser test-gpu notebooks demo picture experiments \
+	bench bench-gpu race lint lock links
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do \
@@ -35,11 +38,15 @@ setup-browser:
 	@$(NEED_PYTHON)
 	@$(PYTHON) tools/setup_env.py --browser
 
+setup-triton:
+	@$(NEED_PYTHON)
+	@$(PYTHON) tools/setup_env.py --triton
+
 lab: setup ## open the course in JupyterLab
 	@$(VENV_PYTHON) tools/lab.py $(LAB_ARGS)
 
-test: setup ## run the unit tests, and every notebook
-	$(VENV_PYTHON) -m pytest $(NBVAL) $(PYTEST_ARGS)
+test: setup-triton ## run the unit tests, and every notebook
+	COURSE_TRITON=$(COURSE_TRITON) $(VENV_PYTHON) -m pytest $(NBVAL) $(PYTEST_ARGS)
 
 test-browser: setup-browser ## use the widgets in a real browser (needs a system Chromium)
 	COURSE_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
@@ -50,6 +57,12 @@ test-gpu: $(GPU_SETUP) ## run the tests of the GPU kernels and every notebook on
 
 notebooks: setup ## build notebooks/*.ipynb from notebooks/source/*.md
 	$(VENV_PYTHON) tools/build_notebooks.py
+
+demo: setup ## write docs/demo.html: the explorers on one page that opens from disk
+	$(VENV_PYTHON) tools/build_demo.py
+
+picture: setup-browser ## write that page, and README's picture of it (needs a system Chromium)
+	$(VENV_PYTHON) tools/build_demo.py --picture
 
 experiments: setup ## train what the lessons compare, over several seeds, and record it
 	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)

@@ -18,7 +18,7 @@ from .kernels import prefix_linear_attention
 
 __all__ = ["REGRESSION", "InContextRegression", "regression_batch", "relative_error", "train_regression"]
 
-REGRESSION = {"dim": 8, "examples": 24, "batch_size": 128, "steps": 1500, "learning_rate": 3e-2, "clip": 0.1}
+REGRESSION = {"dim": 8, "examples": 24, "batch_size": 128, "steps": 1500, "learning_rate": 2e-2, "clip": 0.1}
 HELD_OUT = 2048
 
 

@@ -1,8 +1,10 @@
-"""What several tests of the packaging share: the course as a fresh clone has it, and new environments."""
+"""What several tests share: the course as a fresh clone has it, new environments, one thread, and Triton."""
 
+import os
 import shutil
 import sysconfig
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def needs_triton():
+    """Skip where Triton is not installed, or fail where it was asked for (`make test` does so on Linux)."""
+    if find_spec("triton") is None:
+        reason = "triton is not installed: on Linux make test installs it"
+        if os.environ.get("COURSE_TRITON") == "required":
+            pytest.fail(f"{reason}, and COURSE_TRITON=required asks for the tests of its kernels", pytrace=False)
+        pytest.skip(reason)

@@ -4,15 +4,12 @@ No number in this file was measured on a GPU, and none is recorded.
 """
 
 import argparse
-import copy
 import json
 import sys
 import time
-from collections import namedtuple
 
 import bench_gpu
 import gpu_contenders
-import gpu_sweep
 import gpu_targets
 import pytest
 import torch
@@ -20,7 +17,6 @@ from gpu_contenders import Contender
 from gpu_targets import WITH_BACKWARD, Row, rows, table_text
 
 from course_lib.gpu_record import CHUNKED, COPY, FLA, FLEX, PRODUCTS, SDPA, copy_rate, load, save
-from course_lib.kernels import prefix_linear_attention
 from course_lib.race import Spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -470,47 +466,6 @@ def test_the_plan_has_every_shape_that_is_judged():
     assert {("forward", 16, 2048), ("forward", 16, 8192), ("forward", 1, 131072), ("backward", 16, 8192)} == shapes
     raced = {(one["batch"], one["length"]) for one in full if one["kind"] != "backward"}
     assert set(gpu_targets.PAPER) <= raced
-
-
-def test_a_sweep_tries_variations_and_puts_the_table_back():
-    Named = namedtuple("Named", "chunk warps")
-    key, other, far = ("state", torch.float32, 64, 64), ("out", "float32", 64, 64), ("out", "float32", 64, 128)
-    seen, table = set(), {key: (8, "x", 1, True), other: Named(4, 2), far: (1,)}
-    assert gpu_sweep.variations(table[key]) == [
-        (8, "x", 1, True), (16, "x", 1, True), (4, "x", 1, True), (8, "x", 2, True)
-    ]  # fmt: skip
-    assert [one.warps for one in gpu_sweep.variations(table[other])] == [2, 2, 2, 4, 1]
-
-    class Watching(CpuTimer):
-        def __call__(self, function, calls):
-            seconds = super().__call__(function, calls)
-            seen.add((table[key], table[other], table[far]))
-            return seconds
-
-    before = copy.copy(table)
-    lines = gpu_sweep.sweep(table, CPU, Watching(), options(), shape=(1, 1, 20))
-    assert table == before
-    assert {one for one, _, _ in seen} == set(gpu_sweep.variations(before[key]))
-    assert {one for _, one, _ in seen} == set(gpu_sweep.variations(before[other]))
-    assert {one for _, _, one in seen} == {(1,)}
-    assert len(lines) == 4 * (4 + 5)
-    assert sum(line.endswith("ms, as it is") for line in lines) == 4 * 2
-    with pytest.raises(SystemExit, match="has no entry for float32"):
-        gpu_sweep.sweep({far: (1,)}, CPU, CpuTimer(), options())
-
-
-def test_a_sweep_leaves_out_what_fails_and_puts_the_table_back(monkeypatch):
-    table = {("float32", 64, 64): (8,)}
-
-    def ours(*given, **named):
-        if table["float32", 64, 64] == (16,):
-            raise RuntimeError("out of shared memory")
-        return prefix_linear_attention(*given, **named)
-
-    monkeypatch.setattr(gpu_sweep, "prefix_linear_attention", ours)
-    lines = gpu_sweep.sweep(table, CPU, CpuTimer(), options(), shape=(1, 1, 20))
-    assert table == {("float32", 64, 64): (8,)}
-    assert sum("(16,) left out: RuntimeError: out of shared memory" in line for line in lines) == 4
 
 
 def test_the_record_is_json_that_other_programs_read(tmp_path):

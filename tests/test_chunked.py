@@ -1,59 +1,19 @@
 """The chunked form: its cuts, its backward by hand, what it keeps, and that it reads nothing that is not written."""
 
+import functools
 import itertools
 
 import pytest
 import torch
+from linear_cases import attends as attends_by
+from linear_cases import by_definition, inputs, with_gradients
 
-from course_lib.kernels import LinearState, chunked, prefix_linear_attention
+from course_lib.kernels import chunked, prefix_linear_attention
 from course_lib.kernels._segments import segments
 from course_lib.masks import Visibility
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def inputs(batch, heads, total, dim=4, value_dim=3, dtype=torch.float64, seed=0):
-    rng = torch.Generator().manual_seed(seed)
-    q, k = (torch.rand(batch, heads, total, dim, generator=rng, dtype=torch.float64) + 0.1 for _ in range(2))
-    v = torch.randn(batch, heads, total, value_dim, generator=rng, dtype=torch.float64)
-    kv = torch.randn(batch, heads, dim, value_dim, generator=rng, dtype=torch.float64)
-    z = torch.rand(batch, heads, dim, generator=rng, dtype=torch.float64)
-    state_dtype = torch.float64 if dtype == torch.float64 else torch.float32
-    return [*(x.to(dtype) for x in (q, k, v)), *(x.to(state_dtype) for x in (kv, z))]
-
-
-def by_definition(q, k, v, kv, z, mask, scale, normalize, eps):
-    """The quadratic form with a mask that is made elsewhere, in float64, and the state after it."""
-    weights = torch.where(mask, torch.einsum("bhik,bhjk->bhij", q, k), 0)
-    above = torch.einsum("bhij,bhjc->bhic", weights, v) + torch.einsum("bhik,bhkc->bhic", q, kv)
-    below = weights.sum(-1) + torch.einsum("bhik,bhk->bhi", q, z)
-    out = scale * above
-    if normalize:
-        out = out / (scale * below + eps)[..., None]
-    return out, kv + torch.einsum("bhjk,bhjc->bhkc", k, v), z + k.sum(2)
-
-
-def with_gradients(attend, tensors, which=(True, True, True)):
-    """The results of attend(*tensors), and the gradients of a sum over some of them, each weighted at random."""
-    leaves = [x.detach().requires_grad_() for x in tensors]
-    results = attend(*leaves)
-    rng = torch.Generator().manual_seed(5)
-    weights = [torch.randint(-9, 10, x.shape, generator=rng).double() for x in results]  # exact in every type
-    loss = sum((x.double() * w).sum() for x, w, used in zip(results, weights, which, strict=False) if used)
-    return [*results, *torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)]
-
-
-def attends(prefix, documents=None, **choices):
-    def attend(q, k, v, kv, z):
-        if documents is not None:
-            return (prefix_linear_attention(q, k, v, prefix, document_lens=documents, backend="chunked", **choices),)
-        state = LinearState(kv, z)
-        out, last = prefix_linear_attention(
-            q, k, v, prefix, initial_state=state, return_state=True, backend="chunked", **choices
-        )
-        return out, *last
-
-    return attend
+attends = functools.partial(attends_by, "chunked")
 
 
 @pytest.fixture(params=[(2, 2), (3, 1), (32, 8), None], ids=str)

@@ -126,7 +126,10 @@ def test_where_it_comes_from_is_said():
 
 
 def test_an_unknown_record_is_refused():
-    with pytest.raises(ValueError, match="name must be one of glm, glm_docs, linear, palm, prefix_lm, got 'nothing'"):
+    with pytest.raises(
+        ValueError,
+        match="name must be one of glm, glm_docs, linear, palm, prefix_lm, recall, regression, got 'nothing'",
+    ):
         evidence.load("nothing")
 
 

@@ -6,7 +6,7 @@ import experiments
 import pytest
 import torch
 
-from course_lib import arms, blank_arms
+from course_lib import arms, blank_arms, recall, regression
 from course_lib.classroom import blank_evidence, evidence
 from course_lib.data import python_docs, read_outline
 
@@ -121,6 +121,28 @@ def test_linear_was_recorded_with_these_sizes_and_repeats():
     run = experiments.linear_run(recorded["seed"], recorded["arm"])
     run.evaluate = None
     assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_recall_was_recorded_with_these_sizes_and_repeats():
+    record = RECORDS["recall"]
+    assert record["config"] == recall.RECALL
+    runs = sorted((run["arm"], run["seed"]) for run in record["arms"])
+    assert runs == sorted((arm, seed) for arm in recall.ARMS for seed in range(record["seeds"]))
+    recorded = next(run for run in record["arms"] if run["arm"] == "prefix, question last")
+    run = recall.recall_run(recorded["seed"], recorded["arm"])
+    run.evaluate = None
+    assert run.train(experiments.FIRST).losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
+
+
+def test_regression_was_recorded_with_these_sizes_and_repeats():
+    record = RECORDS["regression"]
+    assert record["config"] == regression.REGRESSION
+    runs = sorted((run["arm"], run["layers"], run["seed"]) for run in record["arms"])
+    layers, seeds = experiments.REGRESSION_LAYERS, range(record["seeds"])
+    assert runs == sorted((arm, n, seed) for arm in experiments.REGRESSION_MASKS for n in layers for seed in seeds)
+    recorded = next(run for run in record["arms"] if (run["arm"], run["layers"]) == ("prefix", 3))
+    _, losses = regression.train_regression(recorded["seed"], prefix=True, layers=3, steps=experiments.FIRST)
+    assert losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
 
 
 def test_the_glm_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):

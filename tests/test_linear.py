@@ -345,9 +345,9 @@ STATE = LinearState(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4))
         ({"normalize": 1}, TypeError, r"normalize must be True or False, got 1"),
         ({"return_state": None}, TypeError, r"return_state must be True or False, got None"),
         (
-            {"backend": "triton"},
+            {"backend": "quick"},
             ValueError,
-            r"must be one of auto, reference, recurrent, chunked, got 'triton'",
+            r"must be one of auto, reference, recurrent, chunked, triton, got 'quick'",
         ),
         ({"initial_state": Q}, TypeError, r"initial_state must be a LinearState, got Tensor"),
         ({"initial_state": LinearState(None)}, TypeError, r"initial_state.kv must be a tensor, got None"),

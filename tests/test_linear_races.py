@@ -59,3 +59,17 @@ def test_kept_bytes_are_the_tensors():
     cache = KVCache(softmax, 1, capacity=20)
     assert kept_bytes(softmax, 20) == sum(x.nbytes for x in cache.keys + cache.values) == 4 * 2 * 2 * 16 * 20
     assert kept_bytes(linear, 20) == kept_bytes(linear, 60) == 4 * 2 * 2 * 8 * (8 + 1)
+
+
+def test_short_texts_are_raced_at_every_length_and_said(monkeypatch):
+    raced = []
+    monkeypatch.setattr(linear_races, "race", lambda contenders, **options: raced.append(contenders))
+    found = linear_races.race_texts()
+    assert list(found) == list(linear_races.TEXTS)
+    for length, contenders in zip(found, raced, strict=True):
+        causal, prefix = (contenders[name]() for name in ("causal", "all prefix"))
+        assert causal.shape[2] == prefix.shape[2] == length
+        torch.testing.assert_close(causal[:, :, -1], prefix[:, :, -1], rtol=1e-3, atol=1e-3)  # it sees all either way
+        assert not torch.allclose(causal[:, :, 0], prefix[:, :, 0])
+    words = linear_races.texts_in_words({16: Race({"causal": [4e-6] * 3, "all prefix": [2e-6] * 3}, "", "")})
+    assert words.splitlines()[1] == "     16        4 µs         2 µs   0.50 (0.50 to 0.50)"

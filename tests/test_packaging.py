@@ -6,6 +6,7 @@ import sys
 import tomllib
 import zipfile
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,21 @@ def test_pins_fit_the_ranges():
     for requirement in map(Requirement, wanted):
         version = versions[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, f"{requirement} is pinned to {version}"
+
+
+def test_triton_is_pinned_in_its_own_file_and_for_linux_alone():
+    lines = (ROOT / "requirements-triton.lock").read_text("utf-8").splitlines()
+    (pin,) = [Requirement(line) for line in lines if not line.startswith("#")]
+    ((operator, version),) = [(one.operator, one.version) for one in pin.specifier]
+    assert (pin.name, operator) == ("triton", "==")
+    (wanted,) = map(Requirement, PROJECT["optional-dependencies"]["gpu"])
+    assert wanted.name == "triton"
+    assert Version(version) in wanted.specifier
+    for system, machine, there in (("linux", "x86_64", True), ("darwin", "arm64", False), ("win32", "AMD64", False)):
+        assert wanted.marker.evaluate({"sys_platform": system, "platform_machine": machine}) == there
+    brought = any(Requirement(line).name == "triton" for line in metadata.requires("torch") or [])
+    if not brought and find_spec("triton") is not None:
+        assert metadata.version("triton") == version
 
 
 def needed(names):

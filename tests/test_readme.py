@@ -36,7 +36,7 @@ def test_the_repair_that_the_readme_names_is_one():
 
 def test_local_links_lead_to_files():
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", README) if not target.startswith("https:")]
-    assert "docs/explorer.png" in targets
+    assert {"docs/explorer.png", "docs/demo.html"} <= set(targets)
     assert [target for target in targets if not (ROOT / target).is_file()] == []
 
 

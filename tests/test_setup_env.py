@@ -16,13 +16,15 @@ class Machine:
     """Stands in for everything that setup_env runs. `fail` is a word; a command that has it among its words fails."""
 
     def __init__(self):
-        self.commands, self.fail, self.version = [], None, "3.11.7"
+        self.commands, self.fail, self.version, self.brings_triton = [], None, "3.11.7", "False"
 
     def run(self, command):
         words = [str(word) for word in command]
         if words[1] == "-c":
             if not Path(words[0]).exists():
                 raise FileNotFoundError(words[0])
+            if words[2] == setup_env.BRINGS_TRITON:
+                return (0, self.brings_triton + "\n") if self.brings_triton else (1, "no torch")
             return 0, self.version + "\n"
         self.commands.append(words)
         if self.fail and self.fail in words:
@@ -49,6 +51,7 @@ def machine(monkeypatch):
 def root(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "requirements.lock").write_text(f"six==1.17.0\n{PIN}\n")
+    (tmp_path / "requirements-triton.lock").write_text("triton==9.9\n")
     return tmp_path
 
 
@@ -94,7 +97,7 @@ def test_a_second_run_does_nothing(machine, root):
     assert machine.commands == []
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.lock", "requirements-triton.lock"])
 def test_a_changed_pin_or_range_installs_again_in_the_same_environment(machine, root, name):
     setup(root)
     machine.commands.clear()
@@ -135,6 +138,46 @@ def test_extras_are_added_and_stay(machine, root):
     (root / "requirements.lock").write_text(f"{PIN}\n")
     setup(root)
     assert machine.installs()[-1][-1] == f"{root}[browser,course,dev]"
+
+
+def constraints(words):
+    return [Path(words[i + 1]).name for i, word in enumerate(words) if word == "-c"]
+
+
+def test_triton_comes_only_when_it_is_asked_for_and_as_it_is_pinned(machine, root):
+    setup(root)
+    assert "gpu" not in machine.installs()[-1][-1]
+    assert constraints(machine.installs()[-1]) == ["requirements.lock"]
+    assert setup(root, "gpu")
+    assert machine.installs()[-1][-1] == f"{root}[course,dev,gpu]"
+    assert constraints(machine.installs()[-1]) == ["requirements.lock", "requirements-triton.lock"]
+    assert not setup(root, "gpu")
+    assert not setup(root)
+
+
+def test_a_torch_that_brings_its_own_triton_is_not_crossed(machine, root):
+    machine.brings_triton = "True"
+    setup(root, "gpu", index="https://example.org/cu130")
+    assert constraints(machine.installs()[-1]) == ["requirements.lock"]
+    machine.brings_triton = "False"  # back to a build for the CPU
+    assert setup(root, "gpu", index=setup_env.CPU_INDEX)
+    assert constraints(machine.installs()[-1]) == ["requirements.lock", "requirements-triton.lock"]
+    machine.brings_triton = None
+    (root / "pyproject.toml").write_text("# changed\n")
+    with pytest.raises(setup_env.SetupError, match="does not say what it needs:\nno torch"):
+        setup(root)
+    assert not (root / ".venv" / "course-stamp.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "extras"),
+    [([], []), (["--browser"], ["browser"]), (["--triton"], ["gpu"]), (["--browser", "--triton"], ["browser", "gpu"])],
+)
+def test_what_is_typed_is_what_is_installed(monkeypatch, words, extras):
+    asked = []
+    monkeypatch.setattr(setup_env, "setup", lambda root, extras, index: asked.extend(extras))
+    setup_env.main(words)
+    assert asked == ["course", "dev", *extras]
 
 
 def test_another_index_replaces_torch_and_is_remembered(machine, root):
@@ -221,6 +264,18 @@ def test_old_pythons_can_read_the_file():
 def make(*arguments):
     done = subprocess.run(["make", "-C", str(FILE.parent.parent), *arguments], capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_only_the_tests_bring_triton():
+    def plan(command):
+        return make("--dry-run", "COURSE_TRITON=required", command)[1]
+
+    assert "setup_env.py --triton" in plan("test")
+    assert "COURSE_TRITON=required .venv/bin/python -m pytest" in plan("test")
+    for command in ("lab", "test-gpu", "test-browser", "notebooks", "bench"):
+        assert "setup_env.py" in plan(command)
+        assert "--triton" not in plan(command)
+        assert "COURSE_TRITON" not in plan(command)
 
 
 def test_make_without_a_python_says_so():

@@ -1,7 +1,6 @@
 """Race prefix linear attention on a GPU against its peers, print ratios beside their targets, and record them.
 
     python tools/bench_gpu.py [--json FILE] [--quick] [--rounds 15] [--seconds 6] [--backend triton]
-    python tools/bench_gpu.py --sweep MODULE:NAME      time variations of a table of configurations; records nothing
 
 bfloat16, 64 features. The rate of a copy is measured first, and again at the end. Each contender is first compared with
 the definition in float64; one that computes something else is named and not timed, and the exit status is 1. Then all
@@ -30,7 +29,6 @@ from statistics import mean
 import gpu_contenders
 import torch
 from gpu_contenders import contenders, gradient_error, inputs, output_error, reason_of, tried
-from gpu_sweep import sweep
 from gpu_targets import WITH_BACKWARD, rows, table_text
 
 from course_lib.gpu_record import CHUNKED, COPY, FLA, FLEX, PREFIXES, PRODUCTS, SDPA, save
@@ -251,7 +249,6 @@ def main(arguments=None) -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="no round of a race begins later")
     parser.add_argument("--backend", default="triton", help="which of ours")
     parser.add_argument("--dtype", choices=["bfloat16", "float16"], default="bfloat16")
-    parser.add_argument("--sweep", metavar="MODULE:NAME", help="a dict of tuples by (dtype, width, width)")
     given = sys.argv[1:] if arguments is None else [str(one) for one in arguments]
     options = parser.parse_args(given)
     if not torch.cuda.is_available():
@@ -268,10 +265,6 @@ def main(arguments=None) -> int:
         print(f"bench_gpu: backend {options.backend!r} does not run here: {error}", file=sys.stderr)
         return 2
     timer = CudaTimer(device)
-    if options.sweep:
-        module, _, name = options.sweep.partition(":")
-        print("\n".join(sweep(getattr(importlib.import_module(module), name), device, timer, options)))
-        return 0
     command = shlex.join(["python", "tools/bench_gpu.py", *given])
     record = measure(plan(options.quick), device, timer, options, machine=machine_line(device), command=command)
     print(table_text(record))

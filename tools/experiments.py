@@ -21,6 +21,7 @@ from course_lib.classroom import evidence
 from course_lib.data import encode_story, python_docs, story_vocabulary
 from course_lib.layers import BLOCKS
 from course_lib.objectives import prefix_lm_batch
+from course_lib.regression import REGRESSION, relative_error, train_regression
 from course_lib.training import target_loss
 from course_lib.training_record import machine, today
 
@@ -174,6 +175,25 @@ def recall(seeds: int) -> dict:
     return {"config": recall_task.RECALL, "arms": runs}
 
 
+REGRESSION_LAYERS = (1, 3)
+REGRESSION_MASKS = {"causal": False, "prefix": True}
+
+
+def regression(seeds: int) -> dict:
+    """Lesson 07: fitting a line in context, with one layer and with three, by what the examples may see."""
+    runs = []
+    for seed in range(seeds):
+        for layers in REGRESSION_LAYERS:
+            for arm, prefix in REGRESSION_MASKS.items():
+                model, losses = train_regression(seed, prefix=prefix, layers=layers)
+                error = round(relative_error(model, prefix=prefix), 5)
+                runs.append(
+                    {"arm": arm, "layers": layers, "seed": seed, "error": error, "first_losses": losses[:FIRST]}
+                )
+                print(runs[-1], flush=True)
+    return {"config": REGRESSION, "arms": runs}
+
+
 EXPERIMENTS = {
     "prefix_lm": prefix_lm,
     "glm": glm,
@@ -181,6 +201,7 @@ EXPERIMENTS = {
     "palm": palm,
     "linear": linear,
     "recall": recall,
+    "regression": regression,
 }
 
 

@@ -2,10 +2,12 @@
 
     python3 tools/setup_env.py              the course and its tests
     python3 tools/setup_env.py --browser    also what drives a browser
+    python3 tools/setup_env.py --triton     also Triton, whose kernels the tests run on the CPU, too
     python3 tools/setup_env.py --lock       write requirements.lock anew, from a clean environment
 
 torch comes first and by itself, because the default build for Linux brings gigabytes of CUDA: from PyTorch's CPU index,
-or from the index that TORCH_INDEX names. Everything else follows the pins of requirements.lock.
+or from the index that TORCH_INDEX names. Everything else follows the pins of requirements.lock; Triton that of
+requirements-triton.lock, unless torch brings its own.
 
 A stamp in `.venv` says what was installed. It is removed before an install and written after it, so an interrupted
 install is never taken for a whole one.
@@ -32,6 +34,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TRITON_LOCK = "requirements-triton.lock"
+BRINGS_TRITON = "import importlib.metadata as m; print(any(r.startswith('triton') for r in m.requires('torch') or []))"
 LOCK_HEADER = """\
 # Exact pins of everything that the extras course, dev and browser need, torch's CPU build in mind.
 # Used as constraints. Made from a clean environment by `make lock`; never edited by hand.
@@ -88,7 +92,7 @@ def running_version(venv):
 def digest(root, version):
     """Hash all that decides what an install gives: ranges, pins, this file, Python, and where the course lies."""
     total = hashlib.sha256()
-    for path in (root / "pyproject.toml", root / "requirements.lock", Path(__file__)):
+    for path in (root / "pyproject.toml", root / "requirements.lock", root / TRITON_LOCK, Path(__file__)):
         total.update(path.read_bytes() + b"\0")
     total.update(("%s\0%s" % (version, root)).encode())
     return total.hexdigest()
@@ -127,6 +131,14 @@ def install_torch(python, pin, asked):
     must(pip(python, "--no-deps", pin), "torch could not be installed:")
 
 
+def torch_brings_triton(python):
+    """Tell whether the installed torch asks for a Triton of its own, as a CUDA build does."""
+    status, output = run([python, "-c", BRINGS_TRITON])
+    if status:
+        raise SetupError("torch is installed, but does not say what it needs:\n%s" % output.strip())
+    return output.strip() == "True"
+
+
 def make_venv(venv):
     say("Making %s with Python %s" % (venv, sys.version.split()[0]))
     hint = "no environment could be made (on Debian and Ubuntu: apt install python3-venv):"
@@ -163,7 +175,10 @@ def setup(root, extras, torch_index=None):
     say("Installing the course and its tools (%s)" % ", ".join(extras))
     must(pip(python, "-c", lock, "setuptools"), "setuptools could not be installed:")
     target = "%s[%s]" % (root, ",".join(extras))
-    must(pip(python, "-c", lock, "--no-build-isolation", "-e", target), "the course could not be installed:")
+    pins = ["-c", lock]
+    if "gpu" in extras and not torch_brings_triton(python):
+        pins += ["-c", root / TRITON_LOCK]
+    must(pip(python, *(pins + ["--no-build-isolation", "-e", target])), "the course could not be installed:")
     text = json.dumps({"digest": digest(root, version), "extras": extras, "torch_index": index}, indent=1)
     (venv / "course-stamp.json").write_text(text + "\n", "utf-8")
     return True
@@ -192,13 +207,14 @@ def write_lock(root):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Make .venv and install the course in it.")
     parser.add_argument("--browser", action="store_true", help="also what the browser tests need")
+    parser.add_argument("--triton", action="store_true", help="also Triton, for the tests of its kernels")
     parser.add_argument("--lock", action="store_true", help="write requirements.lock anew")
     options = parser.parse_args(arguments)
     try:
         if options.lock:
             write_lock(ROOT)
         else:
-            extras = ["course", "dev"] + (["browser"] if options.browser else [])
+            extras = ["course", "dev"] + ["browser"] * options.browser + ["gpu"] * options.triton
             setup(ROOT, extras, os.environ.get("TORCH_INDEX") or None)
     except SetupError as error:
         sys.exit(str(error))

@@ -1,4 +1,4 @@
-"""The races and counts of lesson 06: two orders of three products, and chunks of every length."""
+"""The races and counts of lessons 06 and 07: the order of three products, chunks of every length, short texts."""
 
 import torch
 from matplotlib.figure import Figure
@@ -18,11 +18,12 @@ from .palette import LIGHT
 LENGTH, HEADS, DIM = 2048, 4, 64
 CHUNKS = (1, 4, 16, 64, 256, LENGTH)
 LIBRARY = "the library"
+TEXTS = (16, 64, 256, 1024, 4096)
 
 
-def _qkv() -> list[torch.Tensor]:
+def _qkv(length: int | None = None) -> list[torch.Tensor]:
     rng = torch.Generator().manual_seed(0)
-    return [torch.rand(1, HEADS, LENGTH, DIM, generator=rng).to(get_device()) for _ in range(3)]
+    return [torch.rand(1, HEADS, length or LENGTH, DIM, generator=rng).to(get_device()) for _ in range(3)]
 
 
 # --- The order of the products ---
@@ -134,3 +135,29 @@ def library_in_words(found: Race) -> str:
     best = best_chunk(found)
     ratio = found.ratio(LIBRARY, best)
     return f"The library takes {ratio} of the time of the best plain loop, that with chunks of {best}."
+
+
+# --- Short texts ---
+
+
+def race_texts(max_seconds: float = 3.0) -> dict[int, Race]:
+    """Race all prefix against causal, by the library, on texts of each length of TEXTS, without gradients."""
+    found = {}
+    for length in TEXTS:
+        q, k, v = _qkv(length)
+        contenders = {
+            "causal": lambda q=q, k=k, v=v: prefix_linear_attention(q, k, v, 0),
+            "all prefix": lambda q=q, k=k, v=v: prefix_linear_attention(q, k, v, q.shape[2]),
+        }
+        with torch.inference_mode():
+            found[length] = race(contenders, repeats=31, max_seconds=max_seconds / len(TEXTS), device=get_device())
+    return found
+
+
+def texts_in_words(found: dict[int, Race]) -> str:
+    """Return the races in lines: both times in microseconds, and their ratio."""
+    lines = [f"{'tokens':>7}{'causal':>12}{'all prefix':>13}   all prefix against causal"]
+    for length, one in found.items():
+        causal, prefix = (f"{1e6 * one.median(name):,.0f} µs" for name in ("causal", "all prefix"))
+        lines.append(f"{length:7,}{causal:>12}{prefix:>13}   {one.ratio('all prefix', 'causal')}")
+    return "\n".join(lines)

@@ -42,8 +42,8 @@ DARK = {
 }
 
 
-def css_variables() -> str:
-    """Return the palette as CSS custom properties (`--c-ink`, ...) on `.course`, for light, dark and plain pages.
+def css_variables(scope: str = ".course") -> str:
+    """Return the palette as CSS custom properties (`--c-ink`, ...) on a selector, for light, dark and plain pages.
 
     JupyterLab marks its theme on `body[data-jp-theme-light]`; a page without that mark follows the reader's system.
     """
@@ -53,8 +53,8 @@ def css_variables() -> str:
 
     return "\n".join(
         [
-            rule(".course", LIGHT),
-            rule('body[data-jp-theme-light="false"] .course', DARK),
-            "@media (prefers-color-scheme: dark) { " + rule("body:not([data-jp-theme-light]) .course", DARK) + " }",
+            rule(scope, LIGHT),
+            rule(f'body[data-jp-theme-light="false"] {scope}', DARK),
+            "@media (prefers-color-scheme: dark) { " + rule(f"body:not([data-jp-theme-light]) {scope}", DARK) + " }",
         ]
     )

@@ -21,10 +21,11 @@ from ._inputs import (
 from ._segments import segments
 from .chunked import chunked_linear_attention
 from .reference import LinearState, empty_state
+from .triton import is_automatic, triton_linear_attention
 
 __all__ = ["LinearState", "linear_attention_step", "prefix_linear_attention"]
 
-BACKENDS = ("auto", "reference", "recurrent", "chunked")
+BACKENDS = ("auto", "reference", "recurrent", "chunked", "triton")
 
 
 def _out_of_graphs(function):
@@ -75,7 +76,10 @@ def prefix_linear_attention(
     backend        "reference"  the masked quadratic form, T^2 in memory; differentiable any number of times.
                    "recurrent"  token by token, to be read; differentiable any number of times.
                    "chunked"    the prefix by two dense products, the rest in chunks; differentiable once.
-                   "auto"       the fastest that fits; now "chunked".
+                   "triton"     the same in kernels for a CUDA device (compute capability 8.0 or more), parallel over
+                                the length; needs the package triton. Dk and Dv up to 128, no float64; differentiable
+                                once. With TRITON_INTERPRET=1 set before triton is imported, slowly on the CPU, too.
+                   "auto"       the fastest that fits: "triton" where it can be, else "chunked".
 
     A row may be cut after its prefix: for t >= prefix_len, f(x, P) is f(x[:t], P) and then f(x[t:], 0) from the state
     of the first. A cut within the prefix is another function: the first part would not see the second.
@@ -106,6 +110,9 @@ def prefix_linear_attention(
             out, last = reference.linear_attention(q, k, v, mask, state, **choices)
         elif backend == "recurrent":
             out, last = _recurrent(q, k, v, prefix_len, state, documents, **choices)
+        elif backend == "triton" or (backend == "auto" and is_automatic(q, v)):
+            given = None if initial_state is None else state
+            out, last = _triton(q, k, v, prefix_len, given, documents, return_state, **choices)
         else:
             out, last = _chunked(q, k, v, prefix_len, state, documents, return_state, **choices)
     return (out, last) if return_state else out
@@ -161,3 +168,20 @@ def _chunked(
     if normalize:
         return out, LinearState(last[..., :-1].contiguous(), last[..., -1].contiguous())
     return out, LinearState(last, None if state.z is None else state.z + k.sum(2, dtype=last.dtype))
+
+
+def _triton(
+    q, k, v, prefix_len, state, documents, return_state, *, normalize, **choices
+) -> tuple[Tensor, LinearState | None]:
+    z = normalize or (return_state and (state is None or state.z is not None))
+    joined = None
+    if state is not None:
+        joined = torch.cat([state.kv.flatten(2), state.z], dim=-1) if z else state.kv.flatten(2)
+    out, last = triton_linear_attention(
+        q, k, v, prefix_len, joined, normalize=normalize, documents=documents, z=z, last=return_state, **choices
+    )
+    if not return_state:
+        return out, None
+    size = q.shape[3] * v.shape[3]
+    kv = last[..., :size].unflatten(-1, (q.shape[3], v.shape[3])).contiguous()
+    return out, LinearState(kv, last[..., size:].contiguous() if z else None)

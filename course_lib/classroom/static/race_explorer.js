@@ -4,6 +4,7 @@
 const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const FORMS = FAMILIES.flatMap((family) => [`${family} causal`, `${family} prefix`]);
 const TITLES = { softmax: "Softmax", linear: "Linear" };
+const NO_KERNEL = "To measure on your own machine, run the course: behind this page there is no Python. The times shown were recorded.";
 const WIDEST = 2; // times causal: the end of the counted scale, which no prefix passes
 
 // -- the numbers; a setting has heads, dim, tile and eighths
@@ -35,6 +36,7 @@ function duration(seconds) {
 }
 
 const roundTick = (seconds) => (seconds >= 1 ? `${seconds} s` : seconds >= 1e-3 ? `${Number((seconds * 1e3).toPrecision(2))} ms` : `${Number((seconds * 1e6).toPrecision(2))} µs`);
+const MARKS = "median, and the middle half of the rounds as a line";
 const placeWords = ({ eighths }, L, eighth) => `L = ${whole(L)}, P = ${whole(Math.floor((L * eighth) / eighths))}`;
 
 function countedWords(setting, L, eighth) {
@@ -75,6 +77,7 @@ function raceWords(who, point, eighth) {
 
 function render({ model, el }) {
   const setting = model.get("setting"), { lengths, eighths, recorded } = setting; // prettier-ignore
+  const live = typeof model.send === "function"; // without a kernel nobody can measure: the recorded race is shown alone
   let spoken = null, telling = 0, told = "", wasBusy = false, trouble = "", asked = false; // prettier-ignore
   const state = () => ({ L: model.get("total_len"), eighth: model.get("prefix_eighths") });
   const tell = () => {
@@ -107,34 +110,34 @@ function render({ model, el }) {
   const sliderText = h("span", { class: "rx-number", "aria-hidden": "true" });
   const measure = h("button", { type: "button", class: "primary", onclick: () => send("measure", measure) }, "Measure here");
   const stop = h("button", { type: "button", onclick: () => send("stop", stop) }, "Stop");
-  const said = h("span"), longest = `Measured at ${placeWords(setting, lengths.at(-1), eighths)}: 30 rounds in 10 s. Softmax is left out: about 100 s a round (estimated from ${whole(lengths[1])} tokens), over the limit of 10 s.`; // prettier-ignore
+  const said = h("span"), longest = !live ? NO_KERNEL : `Measured at ${placeWords(setting, lengths.at(-1), eighths)}: 30 rounds in 10 s. Softmax is left out: about 100 s a round (estimated from ${whole(lengths[1])} tokens), over the limit of 10 s.`; // prettier-ignore
 
-  const countedRows = FORMS.map((form) => barRow(form)), timeRows = FORMS.map((form) => timeRow(form)); // prettier-ignore
+  const countedRows = FORMS.map((form) => barRow(form)), timeRows = FORMS.map((form) => timeRow(form, live)); // prettier-ignore
   const countedAxis = h("li", { class: "rx-axis", "aria-hidden": "true" }, h("span", {}, ["0", "1 × causal", `${WIDEST} ×`].map((words, n) => tickMark(50 * n, words, n * 50))));
   const timeTicks = h("span", {}), timeLine = h("li", { class: "rx-axis", "aria-hidden": "true" }, timeTicks); // prettier-ignore
   const scales = h("p", { class: "rx-note muted" });
   const paper = svg("svg", { class: "rx-paper", role: "img", height: CHART.height });
   const cells = ["Counted", "Measured here", "Recorded"].map((name) => tableRow(name));
-  const live = liveRegion();
+  const region = liveRegion();
   const legend = (look, name) => h("li", {}, svg("svg", { class: "rx-swatch", width: 34, height: 14, "aria-hidden": "true" }, ...swatch(look)), h("span", {}, name));
-  const root = h("section", { class: "course rx", "aria-label": "What a prefix costs softmax and linear attention" },
+  const root = h("section", { class: `course rx${live ? "" : " is-still"}`, "aria-label": "What a prefix costs softmax and linear attention" },
     h("div", { class: "rx-controls" },
       h("fieldset", {}, h("legend", {}, "Tokens, L"), h("span", { class: "rx-segments" }, radios.map((radio) => h("label", {}, radio, h("span", {}, whole(Number(radio.value))))))),
       h("div", { class: "rx-range" }, h("label", { for: id }, "Prefix, P / L"), sliderText, slider)),
-    h("div", { class: "rx-race" }, h("div", { class: "rx-buttons" }, measure, stop), h("p", { class: "rx-said" }, h("span", { "aria-hidden": "true" }, longest), said)),
+    h("div", { class: "rx-race" }, live && h("div", { class: "rx-buttons" }, measure, stop), h("p", { class: "rx-said" }, h("span", { "aria-hidden": "true" }, longest), said)),
     h("div", { class: "rx-rows" },
       h("div", { class: "rx-counted" }, h("h3", {}, "Counted: operations"), h("ul", {}, countedRows.map(({ row }) => row), countedAxis)),
-      h("div", { class: "rx-timed" }, h("h3", {}, "Measured: time of one call"), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
+      h("div", { class: "rx-timed" }, h("h3", {}, `${live ? "Measured" : "Recorded"}: time of one call`), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
     scales,
     h("div", { class: "rx-desk" },
       h("div", { class: "rx-sheet" }, h("h3", {}, "Prefix against causal, by P / L"), paper),
       h("div", { class: "rx-side" },
-        h("ul", { class: "rx-legend" }, legend("is-measured", "measured here: median, and the middle half of the rounds as a line"), legend("is-recorded", "recorded"), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
+        h("ul", { class: "rx-legend" }, live && legend("is-measured", `measured here: ${MARKS}`), legend("is-recorded", live ? "recorded" : `recorded: ${MARKS}`), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
         h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command.split(" ").flatMap((word, n) => [n ? " " : "", h("span", {}, word)]))))),
-    h("div", { class: "rx-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.map(({ row }) => row)))),
+    h("div", { class: "rx-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.filter((_, n) => live || n !== 1).map(({ row }) => row)))),
     h("p", { class: "rx-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are; the rounds of a race take all forms in turn."),
     h("p", { class: "rx-note muted" }, `One example, ${setting.heads} heads of ${setting.dim} features, float32, without gradients. A multiplication and its addition are 2 operations. Softmax is counted in tiles of ${setting.tile} × ${setting.tile} pairs, visited in whole; linear in chunks of ${setting.tile}.`),
-    live); // prettier-ignore
+    region); // prettier-ignore
   keepKeys(root);
   el.append(root);
 
@@ -171,7 +174,7 @@ function render({ model, el }) {
     cells[1].show(now ? `${now.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, now, eighth)));
     cells[2].show(record ? `${record.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, record, eighth)));
     const fresh = texts.slice(0, now ? 2 : 1).filter((text) => !spoken?.includes(text));
-    if (spoken && fresh.length && !busy) live.say(fresh.join(" "), 500);
+    if (spoken && fresh.length && !busy) region.say(fresh.join(" "), 500);
     if (!busy) spoken = texts;
   };
 
@@ -183,14 +186,14 @@ function render({ model, el }) {
       sender.answered();
       trouble = "";
     }
-    const text = trouble || model.get("said");
+    const text = live ? trouble || model.get("said") : NO_KERNEL;
     said.textContent = text || `Races the four forms where the slider stands, for about ${setting.seconds} seconds.`;
     said.classList.toggle("bad", Boolean(trouble));
     measure.ariaDisabled = String(busy || asked); // "disabled" would lose the focus
     stop.ariaDisabled = String(!busy || asked);
     root.setAttribute("aria-busy", String(busy));
     if (focused && busy !== wasBusy) (busy ? stop : measure).focus({ preventScroll: true });
-    if ((busy !== wasBusy || trouble) && text !== told) live.say(text, 100);
+    if ((busy !== wasBusy || trouble) && text !== told) region.say(text, 100);
     told = text;
     wasBusy = busy;
   }
@@ -230,7 +233,7 @@ function barRow(form) {
 }
 
 /** A row of the right: the dots, and their numbers. */
-function timeRow(form) {
+function timeRow(form, live) {
   const [family] = form.split(" "), mine = h("b"), theirs = h("span", { class: "muted" }), track = h("span", { class: "rx-track rx-times", "aria-hidden": "true" }); // prettier-ignore
   const row = h("li", { "data-form": form }, h("span", { class: "rx-form" }, nameOf(form)), h("span", { class: "rx-text rx-number" }, mine, theirs), track);
   const dot = (axis, point, look) => {
@@ -250,9 +253,10 @@ function timeRow(form) {
     row,
     show(axis, name, now, record) {
       track.replaceChildren(...dot(axis, record, "is-recorded"), ...dot(axis, now, "is-measured"));
-      mine.textContent = now ? (now.seconds[form] ? text(now, " causal") : "left out") : "not measured here";
-      mine.className = now ? "" : "muted";
-      theirs.textContent = record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
+      const own = live ? now : record; // a page without a kernel has the recorded race alone
+      mine.textContent = own ? (own.seconds[form] ? text(own, " causal") : "left out") : live ? "not measured here" : "not recorded";
+      mine.className = own ? "" : "muted";
+      theirs.textContent = !live ? "" : record?.seconds[form] ? `recorded ${text(record)}` : "not recorded";
     },
   };
 }
