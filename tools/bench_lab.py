@@ -42,7 +42,7 @@ def free_port() -> int:
 
 def seconds_until_answer(command: list[str], folder: Path, address: str, limit: float) -> float:
     """Start a command in a folder, wait until an address answers, stop the command; return the seconds it took."""
-    log = folder / "bench_lab.log"
+    log, reason = folder / "bench_lab.log", f"no answer from {address} within {limit:.0f} s"
     environment = os.environ | {"PIP_NO_CACHE_DIR": "1"}
     environment.pop("VIRTUAL_ENV", None)
     with log.open("w") as output:
@@ -56,6 +56,7 @@ def seconds_until_answer(command: list[str], folder: Path, address: str, limit: 
                     urllib.request.urlopen(address, timeout=5).close()
                     return time.perf_counter() - start
                 if process.poll() is not None:
+                    reason = f"ended with status {process.returncode} before {address} answered"
                     break
                 time.sleep(0.1)
         finally:
@@ -67,7 +68,7 @@ def seconds_until_answer(command: list[str], folder: Path, address: str, limit: 
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     said = "\n".join(log.read_text("utf-8", "replace").splitlines()[-10:])
-    raise LabError(f"{' '.join(command)}: no answer from {address} within {limit:.0f} s\n{said}")
+    raise LabError(f"{' '.join(command)}: {reason}\n{said}")
 
 
 def main(arguments=None) -> int:
@@ -76,7 +77,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--limit", type=float, default=1800, help="seconds to wait for JupyterLab")
     options = parser.parse_args(arguments)
     port, found = free_port(), {}
-    command = ["make", "lab", f"LAB_ARGS=--no-browser --port={port} --ServerApp.port_retries=0"]
+    command = ["make", "lab", f"LAB_ARGS=--no-browser --allow-root --port={port} --ServerApp.port_retries=0"]
     with tempfile.TemporaryDirectory(prefix="bench-lab-") as scratch:
         copy = Path(scratch) / "course"
         shutil.copytree(ROOT, copy, symlinks=True, ignore=LEFT_OUT)
