@@ -67,11 +67,13 @@ picture: setup-browser ## write that page, and README's picture of it (needs a s
 experiments: setup ## train what the lessons compare, over several seeds, and record it
 	$(VENV_PYTHON) tools/experiments.py $(EXPERIMENTS)
 
-bench: setup-browser ## measure the explorer, a training step, and every backend of attention (see BENCHMARKS.md)
-	$(VENV_PYTHON) tools/bench_explorer.py
+bench: setup-browser ## measure lessons, the explorer, training, attention and make lab (see BENCHMARKS.md)
+	$(VENV_PYTHON) tools/bench_lessons.py --json benchmarks/lessons.json
+	$(VENV_PYTHON) tools/bench_explorer.py --json benchmarks/explorer.json
 	$(VENV_PYTHON) tools/profile_step.py
 	$(VENV_PYTHON) tools/bench_softmax.py --json benchmarks/softmax.json
 	$(VENV_PYTHON) tools/bench_linear.py --json benchmarks/linear.json
+	$(VENV_PYTHON) tools/bench_lab.py --json benchmarks/lab.json
 
 race: setup ## record the race of the kernels that lesson 07 shows
 	$(VENV_PYTHON) tools/bench_race.py
@@ -83,7 +85,7 @@ lint: setup ## look for mistakes and for unformatted code
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 
-links: setup ## write the Binder link into README.md (publishers)
+links: setup ## write the repository's address into its links (publishers)
 	$(VENV_PYTHON) tools/launch_link.py
 
 lock: ## write requirements.lock anew (maintainers)

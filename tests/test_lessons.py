@@ -9,7 +9,9 @@ from course_lib.classroom.banks import load_banks
 from course_lib.classroom.course_map import LESSONS
 from course_lib.classroom.exercises import EXERCISES
 
-SOURCES = {file.stem: file.read_text("utf-8") for file in (Path(__file__).parents[1] / "notebooks/source").glob("*.md")}
+SOURCES = {
+    file.stem: file.read_text("utf-8") for file in (Path(__file__).parents[1] / "notebooks/source").glob("[0-9]*.md")
+}
 BANKS = load_banks()
 LESSON_NAMES = sorted(SOURCES)
 

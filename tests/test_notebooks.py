@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from course_lib.classroom.course_map import LESSONS
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-SOURCES = sorted((FOLDER / "source").glob("*.md"))
+SOURCES = sorted((FOLDER / "source").glob("[0-9]*.md"))
 BUILT = sorted(FOLDER.glob("*.ipynb"))
 PICTURE = "Seven rows and seven columns, a triangle."
 

@@ -1,6 +1,6 @@
 """Measure the mask explorer in Chromium: script time for each key press, and how soon the change is painted.
 
-    python tools/bench_explorer.py [--presses 200] [--chromium PATH]
+    python tools/bench_explorer.py [--presses 200] [--chromium PATH] [--json benchmarks/explorer.json]
 
 The divider has the focus and the arrow keys are pressed as a learner presses them. "script" is the key's listeners and
 the drawing that they ask for (the callbacks of the animation frame), to the resolution of the browser's clock; "style
@@ -10,12 +10,15 @@ press to the one that drew, 1 being the next; "to paint" is the time from the pr
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import shutil
 import statistics
 import sys
+from pathlib import Path
 
+import tables
 from playwright.sync_api import sync_playwright
 
 from course_lib.classroom.explorer import MaskExplorer
@@ -102,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presses", type=int, default=200)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    parser.add_argument("--json", type=Path, help="write the record here; the README's table is made of it")
     options = parser.parse_args()
     if options.chromium is None:
         parser.error("no chromium found: install it with the system's package manager, or name it with --chromium")
@@ -131,6 +135,26 @@ def main() -> None:
             f"| {found['layout']:.2f} ms | {statistics.median(found['frames']):.0f} | {max(found['frames'])} "
             f"| {statistics.median(found['painted']):.1f} ms |"
         )
+    if options.json:
+        record = {
+            "machine": machine(),
+            "date": str(datetime.date.today()),
+            "command": "python " + " ".join(sys.argv),
+            "chromium": version,
+            "rows": [
+                {
+                    "tokens": tokens,
+                    "script_median_ms": statistics.median(found["script"]),
+                    "script_worst_ms": max(found["script"]),
+                    "layout_ms": found["layout"],
+                    "frames_median": statistics.median(found["frames"]),
+                    "painted_median_ms": statistics.median(found["painted"]),
+                }
+                for tokens, found in rows
+            ],
+        }
+        options.json.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        tables.write_all()
 
 
 if __name__ == "__main__":

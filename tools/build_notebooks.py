@@ -1,4 +1,4 @@
-"""Build notebooks/*.ipynb, with outputs, from the text that people edit: notebooks/source/*.md (MyST, by jupytext).
+"""Build notebooks/*.ipynb, with outputs, from the text that people edit: notebooks/source/NN_*.md (MyST, by jupytext).
 
     build_notebooks.py                     build what is stale
     build_notebooks.py --force 02          build the lessons whose name begins with 02, stale or not
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import tables
 from lesson_time import fill_placeholders, run_minutes_of
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -90,21 +91,26 @@ def read_source(name: str, text: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def run_cells(notebook, folder: Path, name: str) -> float:
-    """Run all cells in place; return the seconds it took."""
+def notebook_client(notebook, folder: Path) -> NotebookClient:
+    """Return what runs a notebook in a kernel of its own, in a folder."""
+    return NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        resources={"metadata": {"path": str(folder)}},
+    )
+
+
+def run_cells(notebook, folder: Path, name: str, client: NotebookClient | None = None) -> float:
+    """Run all cells in place, on the CPU and away from the learner's progress; return the seconds it took."""
+    client = client or notebook_client(notebook, folder)
     with tempfile.TemporaryDirectory() as scratch:
         environment = {key: value for key, value in os.environ.items() if key != "COURSE_BUILD"}
         environment |= {"COURSE_DEVICE": "cpu", "COURSE_PROGRESS": str(Path(scratch) / "progress.json")}
-        client = NotebookClient(
-            notebook,
-            timeout=CELL_TIMEOUT,
-            kernel_name="python3",
-            store_widget_state=False,
-            record_timing=False,
-            coalesce_streams=True,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
-            resources={"metadata": {"path": str(folder)}},
-        )
         start = time.perf_counter()
         try:
             client.execute(env=environment)
@@ -188,12 +194,12 @@ def main(arguments=None) -> int:
     parser.add_argument("--force", action="store_true", help="build also what is not stale")
     parser.add_argument("--check", action="store_true", help="only say what is stale")
     options = parser.parse_args(arguments)
-    sources = {path.stem: path for path in sorted(options.source.glob("*.md"))}
+    sources = {path.stem: path for path in sorted(options.source.glob("[0-9]*.md"))}
     chosen = {
         name: path for name, path in sources.items() if not options.names or name.startswith(tuple(options.names))
     }
     if not chosen:
-        print(f"no source in {options.source} fits {' '.join(options.names) or '*.md'}", file=sys.stderr)
+        print(f"no source in {options.source} fits {' '.join(options.names) or 'NN_*.md'}", file=sys.stderr)
         return 1
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one that the user has installed
     library, failures = library_hash(), 0
@@ -212,6 +218,14 @@ def main(arguments=None) -> int:
     orphans = {path.stem for path in options.out.glob("*.ipynb")} - sources.keys()
     for name in sorted(orphans):
         print(f"{name}: a notebook without a source", file=sys.stderr)
+    if options.out == BUILT and not failures:
+        try:
+            for name in tables.write_all(check=options.check):
+                print(f"{name}: its tables {'are out of date' if options.check else 'were written'}")
+                failures += options.check
+        except tables.TableError as error:
+            failures += 1
+            print(error, file=sys.stderr)
     return 1 if failures or orphans else 0
 
 

@@ -20,13 +20,12 @@ def count_words(cells) -> int:
     return sum(any(character.isalnum() for character in word) for word in text.split())
 
 
-def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
-    """Estimate how long a lesson takes: `minutes`, and `extra_minutes` for what it calls optional.
+def minutes_by_part(notebook, run_minutes: int) -> dict[str, float]:
+    """Return what a lesson's time is made of, in minutes: reading, exercises, questions, running; and extra.
 
-    The rule for `minutes`: words of prose / 200, plus the minutes marked on each exercise that the lesson asks for,
-    plus 0.5 for each question of a quiz or an exam and for each prediction, plus the time that all cells took to run
-    when the notebook was built, in whole minutes. The sum is rounded up to the next 5.
-    `extra_minutes` is the sum of what is marked on the exercises that are extra.
+    reading: words of prose / 200. exercises: as marked on each exercise that the lesson asks for. questions: 0.5 for
+    each question of a quiz or an exam and for each prediction. running: the time that all cells took when the notebook was built, in
+    whole minutes. extra: as marked on the exercises that are optional.
     """
     from course_lib.classroom.banks import load_banks
     from course_lib.classroom.exam import SIZE as EXAM_SIZE
@@ -39,14 +38,25 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
     if missing := asked - banks.decks.keys() - banks.questions.keys():
         raise ValueError(f"there is no deck or question {', '.join(sorted(missing))}")
     predictions = len(set(re.findall(r"\bpredict\(\s*[\"']([^\"']+)[\"']", code)))
-    exact = count_words(notebook.cells) / 200 + sum(one.minutes for one in exercises if not one.extra)
     questions = sum(len(banks.decks.get(name, [name])) for name in asked)
     questions += sum(int(size or EXAM_SIZE) for size in re.findall(r"\bexam\((?:[^)]*\bsize=(\d+))?", code))
-    exact += 0.5 * (questions + predictions) + run_minutes
     return {
-        "minutes": 5 * math.ceil(exact / 5),
-        "extra_minutes": sum(one.minutes for one in exercises if one.extra),
+        "reading": count_words(notebook.cells) / 200,
+        "exercises": sum(one.minutes for one in exercises if not one.extra),
+        "questions": 0.5 * (questions + predictions),
+        "running": run_minutes,
+        "extra": sum(one.minutes for one in exercises if one.extra),
     }
+
+
+def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
+    """Estimate how long a lesson takes: `minutes`, and `extra_minutes` for what it calls optional.
+
+    `minutes` is the sum of all parts but `extra`, rounded up to the next 5.
+    """
+    parts = minutes_by_part(notebook, run_minutes)
+    extra = parts.pop("extra")
+    return {"minutes": 5 * math.ceil(sum(parts.values()) / 5), "extra_minutes": extra}
 
 
 def fill_placeholders(notebook, run_minutes: int) -> None:
