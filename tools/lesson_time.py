@@ -24,8 +24,8 @@ def minutes_by_part(notebook, run_minutes: int) -> dict[str, float]:
     """Return what a lesson's time is made of, in minutes: reading, exercises, questions, running; and extra.
 
     reading: words of prose / 200. exercises: as marked on each exercise that the lesson asks for. questions: 0.5 for
-    each question of a quiz or an exam and for each prediction. running: the time that all cells took when the notebook was built, in
-    whole minutes. extra: as marked on the exercises that are optional.
+    each question of a quiz or an exam and for each prediction. running: the time that all cells took when the notebook
+    was built, in whole minutes. extra: as marked on the exercises that are optional.
     """
     from course_lib.classroom.banks import load_banks
     from course_lib.classroom.exam import SIZE as EXAM_SIZE
