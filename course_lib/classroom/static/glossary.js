@@ -9,7 +9,7 @@ function render({ model, el }) {
   });
   const plain = terms.map(({ name }, i) => `${name} ${entries[i].querySelector("dd").textContent}`.toLowerCase());
   const id = uniqueId("glossary");
-  const find = h("input", { type: "search", id, class: "glossary-find", autocomplete: "off", spellcheck: "false", oninput: filter });
+  const find = h("input", { type: "text", role: "searchbox", id, class: "glossary-find", autocomplete: "off", spellcheck: "false", oninput: filter });
   const count = h("span", { class: "glossary-count muted", role: "status" });
   const list = h("dl", { class: "glossary-list" }, entries);
   const root = h(
