@@ -43,7 +43,7 @@ def test_a_meaning_is_short_plain_and_does_not_begin_with_the_word(term):
 
 
 def test_the_table_has_every_word_with_its_link_and_words_without_html():
-    page, words = glossary()._repr_html_(), repr(glossary())
+    page, words = glossary().fallback()["text/html"], repr(glossary())
     assert page.count("<dt") == page.count("<a href=") == len(TERMS) == len(words.splitlines())
     for term in TERMS:
         assert f'href="{term.notebook}.ipynb#' in page
@@ -51,7 +51,7 @@ def test_the_table_has_every_word_with_its_link_and_words_without_html():
 
 
 def test_some_words_can_be_looked_up_and_an_unknown_one_is_named():
-    assert [term.name for term in glossary("State", "kv cache").terms] == ["state", "KV cache"]
+    assert [term["name"] for term in glossary("State", "kv cache").terms] == ["state", "KV cache"]
     with pytest.raises(ValueError, match=r"'normalizer': the glossary has no such word\. Did you mean 'normaliser'\?"):
         glossary("normalizer")
     with pytest.raises(TypeError, match="name = 3"):

@@ -3,9 +3,12 @@
 import difflib
 import html
 
+import traitlets
+
 from . import rich
 from .glossary_terms import TERMS, Term
 from .quiz import link
+from .widgets import CourseWidget
 
 __all__ = ["Glossary", "glossary"]
 
@@ -26,18 +29,35 @@ def glossary(*names: str) -> "Glossary":
     return Glossary(tuple(known[name.lower()] for name in names) or TERMS)
 
 
-class Glossary:
-    """Words of the course: a table where a notebook shows HTML, a list elsewhere."""
+class Glossary(CourseWidget, source="glossary"):
+    """Words of the course, to be searched; a list of all of them without a kernel."""
+
+    terms = traitlets.List().tag(sync=True)
 
     def __init__(self, terms: tuple[Term, ...]):
-        self.terms = terms
+        self.chosen = terms
+        super().__init__(terms=[_public(term) for term in terms])
 
-    def __repr__(self) -> str:
-        return "\n".join(f"{term.name} (lesson {term.notebook[:2]}): {rich.plain(term.meaning)}" for term in self.terms)
+    def describe(self) -> str:
+        """Return the words and their meanings, a line each."""
+        lines = (f"{term.name} (lesson {term.notebook[:2]}): {rich.plain(term.meaning)}" for term in self.chosen)
+        return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        rows = "".join(_row(term) for term in self.terms)
-        return f'<dl style="columns:20rem 2; column-gap:2.5rem; max-width:62rem; margin:4px 0 12px">{rows}</dl>'
+    def fallback(self) -> dict[str, str | bytes]:
+        """Return the same as HTML, each with a link to the heading that teaches it."""
+        rows = "".join(_row(term) for term in self.chosen)
+        style = "columns:20rem 2; column-gap:2.5rem; max-width:62rem; margin:4px 0 12px"
+        return {"text/html": f'<dl style="{style}">{rows}</dl>'}
+
+
+def _public(term: Term) -> dict:
+    taught = {"notebook": term.notebook, "heading": term.heading}
+    return {
+        "name": term.name,
+        "meaning": rich.parse(term.meaning),
+        "lesson": term.notebook[:2],
+        "taught": {**taught, "href": link(taught)},
+    }
 
 
 def _row(term: Term) -> str:

@@ -1,4 +1,4 @@
-"""The exam and the score in a browser: answered wrong and right, by mouse and by keyboard; the score follows."""
+"""What lesson 08 has in a browser: the exam, answered wrong and right, the score that follows, and the glossary."""
 
 import pytest
 from nbformat.v4 import new_markdown_cell
@@ -6,6 +6,7 @@ from nbformat.v4 import new_markdown_cell
 from course_lib.classroom.banks import load_banks
 from course_lib.classroom.exam import exam
 from course_lib.classroom.exam_draw import draw
+from course_lib.classroom.glossary import glossary
 from course_lib.classroom.progress import progress
 from course_lib.classroom.progress_file import empty
 from course_lib.classroom.score import score
@@ -121,6 +122,27 @@ def test_the_score_shows_the_weakest_and_then_all_by_keyboard(module_page, expec
     page.keyboard.press("Enter")
     expect(rows).to_have_count(len(table.rows))
     expect(page.get_by_role("button", name="Show the weakest")).to_have_attribute("aria-expanded", "true")
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (900, "light")])
+def test_a_word_is_found_by_typing(module_page, expect, width, theme):
+    words = glossary()
+    page = module_page("glossary", {"terms": words.terms}, viewport=(width, 900), theme=theme)
+    shown = page.locator(".glossary-entry:visible")
+    expect(shown).to_have_count(len(words.terms))
+    find = page.get_by_role("searchbox", name="Find a word")
+    find.focus()
+    page.keyboard.type("Causal")
+    expect(shown).to_have_count(1)  # the word itself, not all that mention it
+    expect(page.locator(".glossary-count")).to_have_text(f"1 of {len(words.terms)} words")
+    expect(shown.get_by_role("link")).to_have_attribute("href", "02_prefix_mask.ipynb#One-square-of-ones")
+    find.fill("fade")  # no word is called so, one means it
+    expect(shown.locator("dt")).to_have_text(["decay"])
+    find.fill("<b>x")
+    expect(shown).to_have_count(0)
+    find.fill("")
+    expect(shown).to_have_count(len(words.terms))
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
