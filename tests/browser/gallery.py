@@ -1,13 +1,13 @@
 """Every widget of the course on one plain page, as they stand in one notebook.
 
 `specimens()` makes them, by name; `Gallery(page, specimens)` draws them. Each has a stand-in for anywidget's model
-(conftest.MODEL), and the real Python object answers what the browser sends.
+(stand_in.MODEL), and the real Python object answers what the browser sends.
 """
 
 from pathlib import Path
 
 import torch
-from conftest import MODEL
+from stand_in import MODEL
 
 from course_lib.classroom.attention_explorer import AttentionExplorer
 from course_lib.classroom.banks import load_banks
@@ -40,13 +40,18 @@ HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ever
   body { margin: 16px; color-scheme: light; background: #fff; color: #000 }
   body[data-jp-theme-light=false] { color-scheme: dark; background: #111; color: #eee }
 </style></head><body data-jp-theme-light="true"><main></main></body></html>"""
-SHOW = """async ({ name, source, css }) => {
+SHOW = """async ({ name, bytes, source, css }) => {
   const { model } = window;
   (window.models ??= {})[name] = model;
-  for (const [trait, value] of Object.entries(model.bytes)) model.receive(trait, new DataView(Uint8Array.from(value).buffer));
+  for (const [trait, value] of Object.entries(bytes)) window.receiveBytes(model, trait, Uint8Array.from(value));
   model.send = (content) => {
     model.sent.push(content);
-    window.python(name, content).then((traits) => Object.entries(traits).forEach((each) => model.receive(...each)));
+    window.asked = (window.asked ?? 0) + 1;
+    window.python(name, content).then(([traits, bytes]) => {
+      window.asked -= 1;
+      for (const [trait, value] of Object.entries(bytes)) window.receiveBytes(model, trait, Uint8Array.from(value));
+      for (const [trait, value] of Object.entries(traits)) model.receive(trait, value);
+    });
   };
   document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
   const { default: made } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
@@ -55,8 +60,17 @@ SHOW = """async ({ name, source, css }) => {
   document.querySelector("main").append(el);
 }"""
 
+RECEIVE_BYTES = """() => {
+  window.receiveBytes = (model, trait, { buffer }) => {
+    const view = new DataView(buffer);
+    view.toJSON = () => [...new Uint8Array(buffer)]; // tells the stand-in that two views differ
+    model.receive(trait, view);
+  };
+}"""
 USE_CONTROLS = """() => {
-  const fire = (element, ...names) => names.forEach((name) => element.dispatchEvent(new Event(name, { bubbles: true })));
+  const fire = (element, ...names) => {
+    for (const name of names) element.dispatchEvent(new Event(name, { bubbles: true }));
+  };
   for (const root of document.querySelectorAll("main > div:not([id^=quiz], [id^=predict], #deck, #progress)")) {
     for (const radio of root.querySelectorAll("fieldset label:last-child input[type=radio]:enabled")) radio.click();
     for (const range of root.querySelectorAll("input[type=range]:enabled")) {
@@ -68,10 +82,7 @@ USE_CONTROLS = """() => {
       fire(list, "input", "change");
     }
     for (const box of root.querySelectorAll("input[type=checkbox]:enabled")) box.click();
-    for (const button of root.querySelectorAll("button:enabled")) {
-      button.click();
-      if (button.textContent === "Pause") button.click();
-    }
+    for (const button of root.querySelectorAll("button:enabled")) if (button.textContent !== "Play") button.click();
   }
 }"""
 
@@ -84,7 +95,9 @@ def specimens() -> dict:
         for weight in small.parameters():
             weight.mul_(8)  # so that the attention is not spread evenly
     sample = load_banks(BANKS)
-    run = Run(PrefixLM(Config(vocab_size=5, dim=8, layers=1, heads=1)), lambda step: None, steps=300, objective="stories")
+    run = Run(
+        PrefixLM(Config(vocab_size=5, dim=8, layers=1, heads=1)), lambda step: None, steps=300, objective="stories"
+    )
     guesses = {name: Prediction(sample.predictions[f"sample.{name}"]) for name in GUESSES}
     text = "the bat hangs upside down in the forest"
     return {
@@ -115,10 +128,12 @@ def bars(guess):
     return figure
 
 
-def traits(widget) -> dict:
-    """What Python would send to the browser, but for what is ipywidgets' own."""
+def traits(widget) -> tuple[dict, dict]:
+    """What Python would send to the browser, but for what is ipywidgets' own: plain values, and bytes as lists."""
     names = [name for name in widget.keys if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")]
-    return {name: getattr(widget, name) for name in names}
+    values = {name: getattr(widget, name) for name in names}
+    data = {name: list(value) for name, value in values.items() if isinstance(value, bytes)}
+    return {name: value for name, value in values.items() if name not in data}, data
 
 
 class Gallery:
@@ -129,31 +144,34 @@ class Gallery:
         page.route(ADDRESS, lambda route: route.fulfill(body=HTML, content_type="text/html; charset=utf-8"))
         page.goto(ADDRESS)
         page.expose_function("python", self._python)
+        page.evaluate(RECEIVE_BYTES)
         for name, widget in widgets.items():
-            given = traits(widget)
-            data = {trait: list(value) for trait, value in given.items() if isinstance(value, bytes)}
-            page.evaluate(MODEL, {trait: value for trait, value in given.items() if trait not in data})
-            page.evaluate("(bytes) => { model.bytes = bytes; }", data)
-            page.evaluate(SHOW, {"name": name, "source": widget._esm, "css": widget._css})
+            plain, data = traits(widget)
+            page.evaluate(MODEL, plain)
+            page.evaluate(SHOW, {"name": name, "bytes": data, "source": widget._esm, "css": widget._css})
         self.settle()
 
-    def _python(self, name, content) -> dict:
+    def _python(self, name, content) -> tuple[dict, dict]:
         widget = self.widgets[name]
         widget._receive(widget, content, [])
-        return {trait: value for trait, value in traits(widget).items() if not isinstance(value, bytes)}
+        return traits(widget)
 
     def root(self, name):
         return self.page.locator(f"#{name} > .course")
 
     def receive(self, name, **state):
         """Set traits as Python would."""
-        self.page.evaluate("([name, state]) => Object.entries(state).forEach((each) => models[name].receive(...each))", [name, state])
+        self.page.evaluate(
+            "([name, state]) => Object.entries(state).forEach((each) => models[name].receive(...each))", [name, state]
+        )
 
     def theme(self, name: str):
         self.page.evaluate("(light) => { document.body.dataset.jpThemeLight = light; }", name == "light")
         self.settle()
 
     def settle(self):
+        """Wait until Python has answered all, what was asked for is drawn, and nothing moves."""
+        self.page.wait_for_function("() => !window.asked")
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         self.page.wait_for_function("() => document.getAnimations().every((one) => one.playState !== 'running')")
 
@@ -164,7 +182,7 @@ class Gallery:
         self.page.evaluate(USE_CONTROLS)
         self.root("mask").locator(".mx-token").nth(3).click()
         self.root("mask").locator("textarea").fill("word " * 300)  # refused, with its reason
-        self.root("training").evaluate("() => models.training.receive('losses', new DataView(new Float32Array([6, 4, 3, 2.5]).buffer))")
+        self.page.evaluate("() => receiveBytes(models.training, 'losses', new Float32Array([6, 4, 3, 2.5]))")
         self.receive("training", state="running", step=4, message="")
         self.settle()
 
