@@ -76,7 +76,7 @@ def contrast_on(picture, text) -> float:
     """Return the contrast that all but the worst twentieth of the pixels behind a text give it."""
     top, left = int(text["y"] + text["height"] * 0.2), int(text["x"])
     bottom, right = int(text["y"] + text["height"] * 0.8) + 1, int(text["x"] + text["width"]) + 1
-    behind = picture[top:bottom, left:right].reshape(-1, 3)
+    behind = picture[top:bottom, left:right].reshape(-1, 3) / 255
     if not len(behind):
         return 21.0
     letters = np.array(text["colour"]) * text["alpha"] + behind * (1 - text["alpha"])
@@ -86,13 +86,17 @@ def contrast_on(picture, text) -> float:
 
 def measure(page) -> list[tuple[float, float, str]]:
     """Return (contrast, needed, where it stands and what it says) of every text on the page, the weakest first."""
-    texts = page.evaluate(FIND)
-    with without_letters(page):
-        picture = np.asarray(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")) / 255
-    found = [
-        (contrast_on(picture, text), MARK if text["large"] else TEXT, f"{text['id']}: {text['words'][:40]!r}")
-        for text in texts
-    ]
+    for _ in range(10):
+        texts = page.evaluate(FIND)
+        with without_letters(page):
+            photograph = page.screenshot(full_page=True)
+        if texts == page.evaluate(FIND):  # nothing moved meanwhile
+            break
+    picture = np.asarray(Image.open(io.BytesIO(photograph)).convert("RGB"))
+    found = []
+    for text in texts:
+        where = f"{text['id']}: {text['words'][:40]!r}"
+        found.append((contrast_on(picture, text), MARK if text["large"] else TEXT, where))
     return sorted(found, key=lambda row: row[0] / row[1])
 
 
