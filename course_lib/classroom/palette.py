@@ -45,16 +45,20 @@ DARK = {
 def css_variables() -> str:
     """Return the palette as CSS custom properties (`--c-ink`, ...) on `.course`, for light, dark and plain pages.
 
-    JupyterLab marks its theme on `body[data-jp-theme-light]`; a page without that mark follows the reader's system.
+    JupyterLab marks its theme on `body[data-jp-theme-light]`; a page without that mark follows the reader's system. So
+    does every page where the system forces its own colours (high contrast): the ground is then the system's.
     """
 
     def rule(selector: str, colours: dict[str, str]) -> str:
         return f"{selector} {{ " + " ".join(f"--c-{name}: {value};" for name, value in colours.items()) + " }"
 
+    forced = "@media (forced-colors: active)"
     return "\n".join(
         [
             rule(".course", LIGHT),
             rule('body[data-jp-theme-light="false"] .course', DARK),
             "@media (prefers-color-scheme: dark) { " + rule("body:not([data-jp-theme-light]) .course", DARK) + " }",
+            f"{forced} and (prefers-color-scheme: light) {{ {rule('body[data-jp-theme-light] .course', LIGHT)} }}",
+            f"{forced} and (prefers-color-scheme: dark) {{ {rule('body[data-jp-theme-light] .course', DARK)} }}",
         ]
     )

@@ -25,10 +25,12 @@ FIND = """() => {
     pen.fillRect(0, 0, 1, 1);
     return [...pen.getImageData(0, 0, 1, 1).data].map((one) => one / 255);
   };
+  const forced = matchMedia("(forced-colors: active)").matches;
   const found = [];
   const add = (element, words, rects) => {
     if (!element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) || off(element)) return;
     const style = getComputedStyle(element);
+    if (forced && style.forcedColorAdjust === "auto") return; // the system's own text on its own ground
     const drawn = element instanceof SVGElement && style.fill.startsWith("rgb") ? style.fill : style.color;
     let [r, g, b, alpha] = channels(drawn);
     for (let e = element; e; e = e.parentElement) alpha *= getComputedStyle(e).opacity;

@@ -9,11 +9,12 @@ SIGNATURE = """() => {
   const cell = named && (focused.querySelector(`#${named}`) ?? document.getElementById(named));
   const inside = focused.closest("main > div")?.id;
   const said = [focused, cell].map((e) => [e?.getAttribute("aria-label"), e?.textContent]);
-  return [inside, focused.value, focused.getAttribute("aria-valuenow"), focused.checked, named, said];
+  const place = [...document.querySelectorAll("main *")].indexOf(focused);
+  return [inside, place, focused.value, focused.getAttribute("aria-valuenow"), focused.checked, named, said];
 }"""
 
 
-MOVED_BY_ARROWS = """main :is(input[type=range]:enabled, [role=slider], [role=grid][tabindex],
+MOVED_BY_ARROWS = """main :is(input[type=range]:enabled, [role=slider]:not([aria-disabled=true]), [role=grid][tabindex],
   input[type=radio]:checked,
   [role=listbox] [tabindex="0"], .bx-chip[tabindex="0"], .bx-head[tabindex="0"], .fx-node[tabindex="0"],
   .quiz-cell[tabindex="0"], .quiz-moves button)"""
