@@ -45,16 +45,20 @@ DARK = {
 def css_variables(scope: str = ".course") -> str:
     """Return the palette as CSS custom properties (`--c-ink`, ...) on a selector, for light, dark and plain pages.
 
-    JupyterLab marks its theme on `body[data-jp-theme-light]`; a page without that mark follows the reader's system.
+    JupyterLab marks its theme on `body[data-jp-theme-light]`; a page without that mark follows the reader's system. So
+    does every page where the system forces its own colours (high contrast): the ground is then the system's.
     """
 
     def rule(selector: str, colours: dict[str, str]) -> str:
         return f"{selector} {{ " + " ".join(f"--c-{name}: {value};" for name, value in colours.items()) + " }"
 
+    forced = "@media (forced-colors: active)"
     return "\n".join(
         [
             rule(scope, LIGHT),
             rule(f'body[data-jp-theme-light="false"] {scope}', DARK),
             "@media (prefers-color-scheme: dark) { " + rule(f"body:not([data-jp-theme-light]) {scope}", DARK) + " }",
+            f"{forced} and (prefers-color-scheme: light) {{ {rule(f'body[data-jp-theme-light] {scope}', LIGHT)} }}",
+            f"{forced} and (prefers-color-scheme: dark) {{ {rule(f'body[data-jp-theme-light] {scope}', DARK)} }}",
         ]
     )

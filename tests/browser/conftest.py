@@ -4,7 +4,8 @@
                `lab.run_all`, `lab.run_cell`, `lab.restart_kernel`, `lab.reload`, `lab.progress_file`, ...
 `open_notebook`  the same helper by itself.
 `module_page`  `module_page("quiz", {"trait": value}) -> page`: a widget's ES module on a blank page, with a stand-in
-               for anywidget's model. Fast, no Jupyter. See MODEL below for what the page has.
+               for anywidget's model. Fast, no Jupyter. See stand_in.py for what the page has.
+`gallery_page` `gallery_page() -> gallery.Gallery`: every widget of the course on one plain page, with Python behind.
 `expect`       playwright's assertions that wait.
 
 At the end of each test the page must have logged no error and asked nothing of another machine. A test that
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from drive_lab import WIDE, Classroom, Server
+from stand_in import MODEL
 
 HERE = Path(__file__).parent
 FLAGS = [
@@ -29,39 +31,6 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-# On a module page: `module` is the module's namespace, `model` the stand-in, `root` the element that was drawn into,
-# `cleanup` what `render` returned. `model.saved` lists what each save_changes would send to Python, `model.sent` the
-# custom messages; `model.receive(name, value)` sets a trait as Python would, `model.message(content)` sends one.
-MODEL = """(traits) => {
-  const state = structuredClone(traits), listeners = new Map();
-  let dirty = {};
-  const emit = (name, ...rest) => [...(listeners.get(name) ?? [])].forEach((callback) => callback(...rest));
-  const same = (a, b) => a === b || JSON.stringify(a) === JSON.stringify(b);
-  const assign = (name, value) => {
-    if (same(state[name], value)) return false;
-    state[name] = value;
-    emit(`change:${name}`, window.model, value);
-    emit("change", window.model);
-    return true;
-  };
-  window.model = {
-    saved: [],
-    sent: [],
-    get: (name) => state[name],
-    set(name, value) { if (assign(name, value)) dirty[name] = value; },
-    save_changes() { if (Object.keys(dirty).length) this.saved.push(structuredClone(dirty)); dirty = {}; },
-    on(name, callback) { listeners.set(name, [...(listeners.get(name) ?? []), callback]); },
-    off(name, callback) {
-      if (name == null) listeners.clear();
-      else listeners.set(name, (listeners.get(name) ?? []).filter((other) => callback && other !== callback));
-    },
-    send(content, callbacks, buffers) { this.sent.push(structuredClone(content)); },
-    receive: assign,
-    message: (content, buffers = []) => emit("msg:custom", content, buffers),
-    listenerCount: () => [...listeners.values()].reduce((sum, list) => sum + list.length, 0),
-    widget_manager: {},
-  };
-}"""
 LOAD_MODULE = """async ([source, draw]) => {
   const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   window.module = await import(url);
@@ -115,6 +84,12 @@ def browser():
         running = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session", name="unavailable")
+def unavailable_fixture():
+    """What a fixture of a single file calls when something is not installed."""
+    return unavailable
 
 
 @pytest.fixture
@@ -196,5 +171,20 @@ def module_page(new_page):
         page.evaluate(MODEL, traits or {})
         page.evaluate(LOAD_MODULE, [module_source(name), draw])
         return page
+
+    return load
+
+
+@pytest.fixture
+def gallery_page(new_page, tmp_path, monkeypatch):
+    """Return `load(*, viewport, **context) -> gallery.Gallery`, with a record of progress of its own."""
+    from gallery import ADDRESS, Gallery, specimens
+
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+
+    def load(*, viewport=(1000, 1000), names=None, **context):
+        widgets = specimens()
+        shown = {name: widgets[name] for name in names or widgets}
+        return Gallery(new_page(viewport=viewport, local=(ADDRESS,), **context), shown)
 
     return load

@@ -227,9 +227,7 @@ def test_the_keyboard_steps_and_nothing_leaks(show, expect):
 
 
 def test_play_ends_at_the_end_and_begins_anew(show, expect):
-    page = show(StateExplorer(3, step=2), reduced_motion="reduce")
-    moving = "() => getComputedStyle(document.querySelector('.st-fill')).transitionProperty"
-    assert page.evaluate(moving) == "none"
+    page = show(StateExplorer(3, step=2))
     press(page, "Play")
     expect(slider(page, "Step")).to_have_value("3", timeout=4000)
     press(page, "Play")
@@ -237,6 +235,16 @@ def test_play_ends_at_the_end_and_begins_anew(show, expect):
     page.evaluate("() => cleanup()")
     page.wait_for_timeout(1200)
     expect(slider(page, "Step")).to_have_value("1")
+
+
+def test_less_motion(show, expect):
+    """No Play and no transitions: steps by hand."""
+    page = show(StateExplorer(3, step=1), reduced_motion="reduce")
+    moving = "() => getComputedStyle(document.querySelector('.st-fill')).transitionProperty"
+    assert page.evaluate(moving) == "none"
+    expect(page.get_by_role("button", name="Play")).to_be_hidden()
+    slider(page, "Step").press(" ")
+    expect(slider(page, "Step")).to_have_value("2")
 
 
 # -- the looks

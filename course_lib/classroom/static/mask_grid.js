@@ -94,7 +94,7 @@ function makeGrid(on) {
     const caption = 20;
     let names = null, left = caption + 26, top = caption + 20, right = 2; // prettier-ignore
     const most = Math.max(46, 110 / Math.max(T, 1)); // a short text has large cells, but not a wall of them
-    let cell = Math.min(most, (side - left - right) / Math.max(T, 1));
+    let cell = Math.max(1, Math.min(most, (side - left - right) / Math.max(T, 1))); // a pane may be dragged to nothing
     if (T && T <= MOST_NAMED) {
       const font = Math.max(9, Math.min(13, cell * 0.62));
       context.font = `${font}px ${colours.font}`;

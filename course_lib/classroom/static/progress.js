@@ -46,6 +46,11 @@ function render({ model, el }) {
     where,
   );
   keepKeys(root);
+  question.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // JupyterLab would leave the output
+    asking(false);
+  });
 
   function say(text) {
     note.textContent = text;

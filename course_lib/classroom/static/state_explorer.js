@@ -9,6 +9,7 @@ const REFUSED = "With identity there is no normalising: φ(q)·z may be 0 or neg
 const NORMALISED = "Divides all of v̂ by φ(q)·z: the largest stays the largest.";
 
 function render({ model, el }) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
   let telling = 0, playing = 0, drawn = "", past = null, spoken = null; // prettier-ignore
   const world = () => model.get("world");
   /** The traits, made to fit: Python may set one after another. */
@@ -41,7 +42,8 @@ function render({ model, el }) {
   step.input.addEventListener("keydown", (event) => {
     if (event.key !== " ") return;
     event.preventDefault();
-    play.click();
+    if (!still.matches) play.click();
+    else go(state().step + 1);
   });
   const facts = slider("Facts", (value) => change(refit(state(), { facts: value })), 1, MOST_FACTS);
   const prefix = slider("Prefix, at once", (value) => change(refit(state(), { prefix_len: value })));
@@ -162,6 +164,7 @@ function render({ model, el }) {
     back.setAttribute("aria-disabled", String(s.step === 0)); // not `disabled`: the focus would be lost
     next.setAttribute("aria-disabled", String(s.step === last));
     setText(play, playing ? "Pause" : "Play");
+    play.hidden = still.matches; // who asked for less motion steps by hand
     step.show(s.step, last, `${s.step} of ${last}`);
     facts.show(s.facts, MOST_FACTS, `${s.facts}`);
     prefix.show(s.prefix_len, s.facts, `${s.prefix_len} of ${s.facts}`);
@@ -220,10 +223,12 @@ function render({ model, el }) {
   };
 
   const stops = [...TRAITS, "world"].map((trait) => onTrait(model, trait, draw));
+  still.addEventListener("change", draw);
   draw();
   return () => {
     if (telling) tell();
     clearInterval(playing);
+    still.removeEventListener("change", draw);
     stops.forEach((stopOne) => stopOne());
   };
 }
