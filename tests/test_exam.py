@@ -172,7 +172,8 @@ def answer(question, right, tries):
         wrong = [i for i in range(len(options)) if i not in key["right"]]
         return key["right"][0] if right else wrong[tries]
     if question["kind"] == "choices":
-        return key["right"] if right else [i for i in range(len(options)) if i not in key["right"]][: tries + 1]
+        wrong = next(i for i in range(len(options)) if i not in key["right"])
+        return key["right"] if right else sorted({wrong, *(key["right"] if tries else [])})
     if question["kind"] == "number":
         return key["text"] if right else str(1_000_003 + tries)
     if question["kind"] == "order":

@@ -10,7 +10,9 @@ from course_lib.classroom.course_map import LESSONS
 from course_lib.classroom.glossary import glossary
 from course_lib.classroom.glossary_terms import TERMS
 
-SOURCES = {file.stem: file.read_text("utf-8") for file in (Path(__file__).parents[1] / "notebooks/source").glob("*.md")}
+SOURCES = {
+    file.stem: file.read_text("utf-8") for file in (Path(__file__).parents[1] / "notebooks/source").glob("[0-9]*.md")
+}
 
 
 def section(source: str, heading: str) -> str:
