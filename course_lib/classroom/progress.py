@@ -21,6 +21,7 @@ from pathlib import Path
 
 import filelock
 
+from .._check import short
 from .progress_file import SECTIONS, empty, merge, parse, read, replace, to_text
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -88,7 +89,7 @@ class Progress:
     def record_exercise(self, name: str, state: str) -> None:
         """Keep the outcome of a check: untouched (not recorded), wrong or right. What was right once stays right."""
         if state not in ("untouched", "wrong", "right"):
-            raise ValueError(f"state = {state!r}: allowed are 'untouched', 'wrong' and 'right'")
+            raise ValueError(f"state = {short(state)}: allowed are 'untouched', 'wrong' and 'right'")
 
         def change(entry: dict | None) -> dict:
             best = "right" if "right" in (state, (entry or {}).get("state")) else "wrong"
@@ -128,7 +129,7 @@ class Progress:
     def reset(self, confirm: str = "") -> str:
         """Forget everything, if `confirm` is "forget". The old file stays beside as progress.before-reset.json."""
         if confirm != "forget":
-            raise ValueError(f'confirm = {confirm!r}: to forget all progress, call progress.reset("forget")')
+            raise ValueError(f'confirm = {short(confirm)}: to forget all progress, call progress.reset("forget")')
         kept = self.path.with_suffix(".before-reset.json")
         with self.lock:
             before = self.snapshot()

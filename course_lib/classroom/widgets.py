@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anywidget
+import traitlets
 
+from .._check import shown
 from .palette import css_variables
 
 STATIC = Path(__file__).parent / "static"
@@ -35,18 +37,38 @@ def stylesheet(name: str) -> str:
     return "\n".join([css_variables(), *((STATIC / part).read_text("utf-8") for part in ("common.css", *needed)), text])
 
 
+OURS = {"sync": True, "ours": True}  # the tags of a trait that Python sets and the browser only shows
+
+
+def _say_briefly(trait: traitlets.TraitType) -> None:
+    """Let a trait refuse a value in a few words: traitlets quotes all of it, and trusts its repr."""
+
+    def error(owner, value, error=None, info=None):
+        wanted = trait.info()
+        raise traitlets.TraitError(f"{trait.name or 'an item'} must be {wanted}, got {shown(value)}")
+
+    trait.error = error
+    if isinstance(inner := getattr(trait, "_trait", None), traitlets.TraitType):
+        _say_briefly(inner)
+
+
 class CourseWidget(anywidget.AnyWidget):
     """A widget drawn in the browser by `static/NAME.js`; declare one with `class X(CourseWidget, source="name")`.
 
     Without a kernel (a code host, an unrun notebook, an HTML export) the reader sees `fallback()` instead: a picture,
     or text as HTML. `describe()` is the widget in words; it is also its repr, so that saved outputs never change by
     themselves.
+
+    Messages of the browser may hold anything. What is said there of a trait that is `OURS` or read-only is not heard,
+    and what a trait cannot be is refused in words.
     """
 
     def __init_subclass__(cls, source: str | None = None, **kwargs):
         if source is not None:
             cls._esm, cls._css = module_source(source), stylesheet(source)
         super().__init_subclass__(**kwargs)
+        for trait in cls.class_own_traits(sync=True).values():
+            _say_briefly(trait)
 
     def describe(self) -> str:
         """Return everything that the widget shows, in plain sentences."""
@@ -55,6 +77,17 @@ class CourseWidget(anywidget.AnyWidget):
     def fallback(self) -> dict[str, str | bytes]:
         """Return what stands in for the widget, by MIME type: `image/png` as bytes, or `text/html` as text."""
         return {}
+
+    def set_state(self, sync_data):
+        """Take over what the browser has changed, as far as that is its to change."""
+        if isinstance(sync_data, dict):
+            super().set_state({name: value for name, value in sync_data.items() if self._is_theirs(name)})
+
+    def _is_theirs(self, name) -> bool:
+        trait = self.traits().get(name)
+        if trait is None or trait.read_only or trait.metadata.get("ours"):
+            return False
+        return not name.startswith("_") or name == "_view_count"
 
     def __repr__(self) -> str:
         return self.describe()
