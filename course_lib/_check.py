@@ -27,8 +27,12 @@ def shown(value) -> str:
     """Return a value as an error message shows it: short, and a tensor by its shape."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         where = f" on {value.device}" if hasattr(value, "device") else ""
-        return f"{type(value).__name__} of shape {short(value.shape)} and type {short(value.dtype)}{where}"
+        return f"{type(value).__name__} of shape {_shape(value)} and type {short(value.dtype)}{where}"
     return f"{short(value)} ({type(value).__name__})"
+
+
+def _shape(value) -> str:
+    return short(tuple(value.shape) if isinstance(value.shape, tuple) else value.shape)
 
 
 def whole_number(name: str, value, *, low: int = 0, high: int | None = None, high_name: str = "") -> int:
