@@ -8,6 +8,7 @@ made.
 import reprlib
 from numbers import Integral
 
+LARGEST = 2**63 - 1  # what a tensor can hold and be as long as
 _LONGEST_INT = 2**128  # a longer one is told by its length: Python itself refuses to print more than 4300 digits
 
 
@@ -39,6 +40,8 @@ def whole_number(name: str, value, *, low: int = 0, high: int | None = None, hig
     """Return `value` as an int between `low` and `high`, both included; say what is wrong otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number, got {shown(value)}")
+    if high is None and value > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, got {short(value)}")
     if value < low or (high is not None and value > high):
         top = "" if high is None else f"{high_name} = {high}" if high_name else f"{high}"
         allowed = f"from {low} to {top}" if top else f"at least {low}"
