@@ -138,8 +138,8 @@ def sample_spans(
     """
     length = whole_number("length", length, low=1)
     ratio = share("mask_ratio", mask_ratio)
-    if isinstance(mean_length, bool) or not isinstance(mean_length, (int, float)) or not 0 < mean_length < math.inf:
-        raise ValueError(f"mean_length must be a number above 0, got {short(mean_length)}")
+    if isinstance(mean_length, bool) or not isinstance(mean_length, (int, float)) or not 0 < mean_length <= length:
+        raise ValueError(f"mean_length must be a number above 0, at most length = {length}, got {short(mean_length)}")
     for _ in range(_TRIES):
         lengths = []
         while sum(lengths) < ratio * length:

@@ -11,6 +11,7 @@ from ..masks import bidirectional_mask, causal_mask, prefix_mask
 from . import pictures
 from .explorer_checks import (
     as_mask,
+    check_choice,
     check_flag,
     check_kind,
     check_mask_bytes,
@@ -67,7 +68,7 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
 
     text = t.Unicode("").tag(sync=True)
     tokens = t.List(t.Unicode()).tag(sync=True)
-    split_by = t.Enum(["python", "browser", "list"], "list").tag(sync=True)  # who made `tokens` of `text`
+    split_by = t.Unicode("list").tag(sync=True)  # who made `tokens` of `text`
     prefix_len = t.Int(0).tag(sync=True)
     kind = t.Unicode("prefix").tag(sync=True)
     selected = t.Int(None, allow_none=True).tag(sync=True)
@@ -161,7 +162,7 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
 
     # -- keeping the state whole
 
-    @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "moved_from", "custom_mask")
+    @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "moved_from", "custom_mask", "split_by")
     def _check(self, proposal):
         name, value, T = proposal.trait.name, proposal.value, len(self.tokens)
         try:
@@ -180,6 +181,8 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
                 check_selected(value, T)
             elif name == "tile":
                 check_number(name, value, 1, MAX_TOKENS)
+            elif name == "split_by":
+                check_choice(name, value, ("python", "browser", "list"))
             elif name == "moved_from":
                 if value is not None:
                     check_number(name, value, 0, MAX_TOKENS)

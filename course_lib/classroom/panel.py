@@ -90,7 +90,7 @@ class ProgressPanel(CourseWidget, source="progress"):
             elif action == "restore":
                 reply["text"] = self._progress.restore_text(_text(content.get("text")))
             elif action == "reset":
-                reply["text"] = self._progress.reset(str(content.get("confirm", ""))[:20])
+                reply["text"] = self._progress.reset(content.get("confirm", ""))
             elif action == "refresh":
                 self.refresh(self._progress.snapshot())
             else:

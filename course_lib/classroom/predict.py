@@ -244,14 +244,14 @@ def _in_range(entry: dict, value):
 def _truth(entry: dict, truth):
     """Check the truth that a lesson gives; it may lie between steps, but must be of the guess's kind."""
     if entry["kind"] == "choice":
-        if truth not in entry["options"]:
+        if not isinstance(truth, str) or truth not in entry["options"]:
             raise ValueError(
                 f"truth = {short(truth)}: must be one of the options, {', '.join(map(repr, entry['options']))}"
             )
         return truth
     try:
         numbers = [float(each) for each in ([truth] if entry["kind"] == "number" else truth)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         numbers = [math.nan]
     wanted = 1 if entry["kind"] == "number" else len(entry["xs"])
     if len(numbers) != wanted or not all(map(math.isfinite, numbers)):

@@ -90,7 +90,7 @@ class Progress:
 
     def record_exercise(self, name: str, state: str) -> None:
         """Keep the outcome of a check: untouched (not recorded), wrong or right. What was right once stays right."""
-        if state not in ("untouched", "wrong", "right"):
+        if not isinstance(state, str) or state not in ("untouched", "wrong", "right"):
             raise ValueError(f"state = {short(state)}: allowed are 'untouched', 'wrong' and 'right'")
 
         def change(entry: dict | None) -> dict:
@@ -134,7 +134,7 @@ class Progress:
 
     def reset(self, confirm: str = "") -> str:
         """Forget everything, if `confirm` is "forget". The old file stays beside as progress.before-reset.json."""
-        if confirm != "forget":
+        if not isinstance(confirm, str) or confirm != "forget":
             raise ValueError(f'confirm = {short(confirm)}: to forget all progress, call progress.reset("forget")')
         kept = self.path.with_suffix(".before-reset.json")
         with self.lock:

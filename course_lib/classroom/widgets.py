@@ -67,8 +67,9 @@ class CourseWidget(anywidget.AnyWidget):
         if source is not None:
             cls._esm, cls._css = module_source(source), stylesheet(source)
         super().__init_subclass__(**kwargs)
-        for trait in cls.class_own_traits(sync=True).values():
-            _say_briefly(trait)
+        for trait in vars(cls).values():
+            if isinstance(trait, traitlets.TraitType):
+                _say_briefly(trait)
 
     def describe(self) -> str:
         """Return everything that the widget shows, in plain sentences."""

@@ -1,6 +1,6 @@
 """What every kernel asks of its tensors, checked once and in words, before anything is computed."""
 
-import math
+import sys
 from numbers import Real
 
 import torch
@@ -92,7 +92,7 @@ def check_eps(eps) -> float:
     """Return a number, finite and not negative, as a float."""
     if isinstance(eps, bool) or not isinstance(eps, Real):
         raise TypeError(f"eps must be a number, got {shown(eps)}")
-    if not 0 <= eps < math.inf:
+    if not 0 <= eps <= sys.float_info.max:
         raise ValueError(f"eps must be finite and at least 0, got {short(eps)}")
     return float(eps)
 
@@ -101,7 +101,7 @@ def check_scale(scale) -> float:
     """Return a finite real number as a float."""
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise TypeError(f"scale must be a number, got {shown(scale)}")
-    if not math.isfinite(scale):
+    if not abs(scale) <= sys.float_info.max:
         raise ValueError(f"scale must be finite, got {short(scale)}")
     return float(scale)
 
