@@ -197,7 +197,7 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
             return
         request, text, prefix_len = (content.get(name) for name in ("request", "text", "prefix_len"))
         text = text if isinstance(text, str) else None
-        if not isinstance(prefix_len, int) or not 0 <= prefix_len <= len(self._ids):
+        if type(prefix_len) is not int or not 0 <= prefix_len <= len(self._ids):
             prefix_len = self.prefix_len  # another view has changed the text in the meantime
         problem, ids, moved_from = "", self._ids, None
         try:

@@ -72,6 +72,10 @@ def check_tokens(tokens) -> None:
             raise TypeError(f"tokens[{i}] must be a str, got {shown(token)}")
     if len(tokens) > MAX_TOKENS:
         raise ValueError(f"tokens must be at most {MAX_TOKENS}, got {len(tokens)}")
+    try:
+        split_text(" ".join(tokens))  # the field shows them so
+    except ValueError as error:
+        raise ValueError(f"tokens: their {error}") from None
 
 
 def check_mask_bytes(value: bytes) -> None:

@@ -80,7 +80,7 @@ def can_be_read(record: dict) -> bool:
     """Would this record be one again after it is written?"""
     try:
         return not wrong_place(record) and bool(to_text(record))
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except Exception:  # what is no JSON may raise anything of its own
         return False
 
 
@@ -97,7 +97,7 @@ def as_path(path) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
         raise TypeError(f"path must be the name of a file, got {shown(path)}")
     name = os.path.expanduser(path)
-    if "\0" in name or not 0 < len(name) <= 4000:
+    if "\0" in name or not 0 < len(name) <= 4000 or re.search("[\ud800-\udc7f\udd00-\udfff]", name):
         raise ValueError(f"path = {short(name)}: must be the name of a file, from 1 to 4000 characters")
     if name.startswith("~"):
         raise ValueError(f"path = {short(name)}: there is no such home folder; write the whole path")

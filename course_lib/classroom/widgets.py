@@ -82,7 +82,12 @@ class CourseWidget(anywidget.AnyWidget):
     def set_state(self, sync_data):
         """Take over what the browser has changed, as far as that is its to change."""
         if isinstance(sync_data, dict):
-            super().set_state({name: value for name, value in sync_data.items() if self._is_theirs(name)})
+            theirs = {name: value for name, value in sync_data.items() if self._is_theirs(name)}
+            for name, value in theirs.items():
+                trait = self.traits()[name]
+                if isinstance(value, bool) and isinstance(trait, traitlets.Int):
+                    trait.error(self, value)  # True equals 1, and would slip in unseen
+            super().set_state(theirs)
 
     def _is_theirs(self, name) -> bool:
         trait = self.traits().get(name)
@@ -119,8 +124,16 @@ class ExplorerWidget(CourseWidget):
             self._whole = before
 
     def set_state(self, sync_data):
+        names = [name for name in sync_data if name in self.traits()] if isinstance(sync_data, dict) else []
+        before = {name: getattr(self, name) for name in names}
         with self._given_whole():
             super().set_state(sync_data)
+            try:
+                self.describe()
+            except Exception as error:  # each part may be allowed, and the whole make no sense
+                for name in filter(self._is_theirs, names):
+                    self.set_trait(name, before[name])
+                raise traitlets.TraitError(f"{', '.join(names)}: do not fit the rest of the state ({error})") from None
 
     def notify_change(self, change):
         with self.hold_sync():  # a change and what it moves reach the browser as one message
