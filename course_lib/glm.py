@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _TRIES = 100  # draws of span lengths before a text is called too short for them
+MOST_MEAN = 1_000_000  # of the length of a span; far larger ones overflow when they are drawn
 
 
 class BlankInfilling(NamedTuple):
@@ -138,8 +139,10 @@ def sample_spans(
     """
     length = whole_number("length", length, low=1)
     ratio = share("mask_ratio", mask_ratio)
-    if isinstance(mean_length, bool) or not isinstance(mean_length, (int, float)) or not 0 < mean_length <= length:
-        raise ValueError(f"mean_length must be a number above 0, at most length = {length}, got {short(mean_length)}")
+    if isinstance(mean_length, bool) or not isinstance(mean_length, (int, float)) or not 0 < mean_length < math.inf:
+        raise ValueError(f"mean_length must be a number above 0, got {short(mean_length)}")
+    if mean_length > MOST_MEAN:
+        raise ValueError(f"mean_length must be at most {MOST_MEAN}, got {short(mean_length)}")
     for _ in range(_TRIES):
         lengths = []
         while sum(lengths) < ratio * length:

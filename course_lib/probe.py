@@ -181,7 +181,7 @@ def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
         raise TypeError(f"batched must be True, False or None, got {shown(batched)}")
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
         raise TypeError(f"tolerance must be a number, got {shown(tolerance)}")
-    if not 0 <= tolerance < 1e300:
-        raise ValueError(f"tolerance must be 0 or more, and finite, got {short(tolerance)}")
+    if not 0 <= tolerance <= 1e18:
+        raise ValueError(f"tolerance must be 0 or more, got {short(tolerance)}; at most 1e18")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"dtype must be a floating-point torch.dtype, got {short(dtype)}")
