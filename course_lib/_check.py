@@ -8,23 +8,44 @@ made.
 import reprlib
 from numbers import Integral
 
+LARGEST = 2**63 - 1  # what a tensor can hold and be as long as
+_LONGEST_INT = 2**128  # a longer one is told by its length: Python itself refuses to print more than 4300 digits
+
+
+def short(value) -> str:
+    """Return a value in a few characters, whatever it is: nothing is executed by showing it, and no repr is trusted."""
+    if isinstance(value, int) and abs(value) >= _LONGEST_INT:
+        digits = int(value.bit_length() * 0.30103) + 1
+        return f"{'-' if value < 0 else ''}(a number of about {digits:,} digits)"
+    try:
+        text = reprlib.repr(value)
+    except Exception:  # a repr of somebody's own
+        text = object.__repr__(value)
+    return text if len(text) <= 120 else f"{text[:100]} ... {text[-10:]}"
+
 
 def shown(value) -> str:
     """Return a value as an error message shows it: short, and a tensor by its shape."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         where = f" on {value.device}" if hasattr(value, "device") else ""
-        return f"{type(value).__name__} of shape {tuple(value.shape)} and type {value.dtype}{where}"
-    return f"{reprlib.repr(value)} ({type(value).__name__})"
+        return f"{type(value).__name__} of shape {_shape(value)} and type {short(value.dtype)}{where}"
+    return f"{short(value)} ({type(value).__name__})"
+
+
+def _shape(value) -> str:
+    return short(tuple(value.shape) if isinstance(value.shape, tuple) else value.shape)
 
 
 def whole_number(name: str, value, *, low: int = 0, high: int | None = None, high_name: str = "") -> int:
     """Return `value` as an int between `low` and `high`, both included; say what is wrong otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number, got {shown(value)}")
+    if high is None and value > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST}, got {short(value)}")
     if value < low or (high is not None and value > high):
         top = "" if high is None else f"{high_name} = {high}" if high_name else f"{high}"
         allowed = f"from {low} to {top}" if top else f"at least {low}"
-        raise ValueError(f"{name} must be {allowed}, got {value}")
+        raise ValueError(f"{name} must be {allowed}, got {short(value)}")
     return int(value)
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .data import (
     encode_story,
     follows,
@@ -52,7 +52,7 @@ def as_arm(example: Example, arm: str) -> Example:
     ValueError for an arm that there is not.
     """
     if arm not in ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {arm!r}")
+        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {short(arm)}")
     if arm == ARMS[2]:
         return example
     example = example._replace(prefix_len=torch.zeros_like(example.prefix_len))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .kernels.reference import softmax_attention
 from .masks import Visibility
 from .positions import rotary, rotary_2d
@@ -60,9 +60,9 @@ class AttentionHeads(nn.Module):
         self.heads, self.head_dim, self.rotary = whole_number("heads", heads, low=1), head_dim, rotary
         self.kv_heads = heads if kv_heads is None else whole_number("kv_heads", kv_heads, low=1)
         if self.heads % self.kv_heads:
-            raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
+            raise ValueError(f"heads must be a multiple of kv_heads, got {short(heads)} and {kv_heads}")
         if whole_number("head_dim", head_dim, low=1) % 2 and rotary:
-            raise ValueError(f"head_dim must be even for rotary positions, got {head_dim}")
+            raise ValueError(f"head_dim must be even for rotary positions, got {short(head_dim)}")
 
     @property
     def widths(self) -> tuple[int, int, int]:

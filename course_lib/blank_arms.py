@@ -12,7 +12,7 @@ All begin with the same weights, and read the same texts with the same blanks. T
 
 import torch
 
-from ._check import whole_number
+from ._check import short, whole_number
 from .arms import HELD_OUT, SIZES, TEXT, corpus, new_run
 from .data import story_batch, story_vocabulary, text_batch
 from .generation import evaluating
@@ -36,7 +36,7 @@ LONG_SHARE = 0.4  # of the texts of `glm_run` have the whole story as one blank
 def lay_out(ids, spans, order, arm: str, vocabulary: Vocabulary) -> BlankInfilling:
     """Return a text with these blanks as an arm reads it; order as in `blank_infilling`. ValueError for no such arm."""
     if arm not in BLANK_ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(BLANK_ARMS)}, got {arm!r}")
+        raise ValueError(f"arm must be one of {'; '.join(BLANK_ARMS)}, got {short(arm)}")
     ids, spans = torch.as_tensor(ids), sorted(spans)
     marks = {"mask_id": vocabulary.MASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
     example = blank_infilling(ids, spans, order=order, **marks)

@@ -12,7 +12,7 @@ for the cut over devices; Williams et al. 2009 for the roofline. The module need
 
 from dataclasses import dataclass
 
-from ._check import whole_number
+from ._check import short, whole_number
 
 __all__ = [
     "PALM",
@@ -80,7 +80,7 @@ class Machine:
         for name in ("flops", "memory", "link", "latency", "overhead"):
             value, low = getattr(self, name), 0 if name in ("latency", "overhead") else 1
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < float("inf"):
-                raise ValueError(f"{name} must be a finite number, at least {low}, got {value!r}")
+                raise ValueError(f"{name} must be a finite number, at least {low}, got {short(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +119,14 @@ def operations(
     A product reads its input and its matrix once and writes its output once; attention is causal and writes no scores.
     """
     if block not in ("serial", "parallel"):
-        raise ValueError(f"block must be one of serial, parallel, got {block!r}")
+        raise ValueError(f"block must be one of serial, parallel, got {short(block)}")
     sizes = {"tokens": tokens, "batch": batch, "devices": devices, "number_bytes": number_bytes}
     for name, value in sizes.items():
         whole_number(name, value, low=1)
     whole_number("context", context)
     for name in ("heads", "hidden"):
         if getattr(shape, name) % devices:
-            raise ValueError(f"devices must divide {name} = {getattr(shape, name)}, got {devices}")
+            raise ValueError(f"devices must divide {name} = {getattr(shape, name)}, got {short(devices)}")
     q, kv = (n * shape.head_dim for n in (shape.heads // devices, -(-shape.kv_heads // devices)))
     dim, hidden = shape.dim, shape.hidden // devices
     qkv, up_gate = {"query": q, "key": kv, "value": kv}, {"up": hidden, "gate": hidden}

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KVCache", "stale_rows"]
 
+MOST_LAYERS = 10_000
+
 
 def stale_rows(old_len: int, new_len: int, total_len: int, layers: int) -> list[range]:
     """Return, layer by layer, which of total_len cached rows go stale when the prefix length becomes new_len.
@@ -39,6 +41,8 @@ def stale_rows(old_len: int, new_len: int, total_len: int, layers: int) -> list[
         for name, value in (("old_len", old_len), ("new_len", new_len))
     )
     layers = whole_number("layers", layers, low=1)
+    if layers > MOST_LAYERS:
+        raise ValueError(f"layers must be at most {MOST_LAYERS}, got {layers}")
     if max(old, 1) == max(new, 1):
         return [range(0)] * layers
     seen_anew = range(max(old, new) - 1)  # the rows whose visible set changed; growing or shrinking, they are the same

@@ -13,7 +13,7 @@ Everything here is a closed form in plain integers; the module needs no torch.
 
 from dataclasses import dataclass
 
-from ._check import whole_number
+from ._check import short, whole_number
 
 KINDS = ("encoder", "decoder", "encoder-decoder", "prefix")
 
@@ -151,4 +151,4 @@ def _first_predicted(kind: str, prefix_len: int) -> int:
         return max(prefix_len, 1)
     if kind == "encoder-decoder":
         return prefix_len
-    raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {short(kind)}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, whole_number
+from ._check import is_whole_number, short, whole_number
 from .masks import Visibility
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class DecodingCache:
         batch, new = tokens.shape
         if batch != self.batch_size:
             raise ValueError(
-                f"tokens must be of the {self.batch_size} examples that the cache was made for, got {batch}"
+                f"tokens must be of the {self.batch_size} examples that the cache was made for, got {short(batch)}"
             )
         if seen.document_lens is not None:
             raise ValueError("a cache holds one document per example: document_lens cannot go with it")
@@ -54,7 +54,7 @@ class DecodingCache:
             self._check_prefix("prefix_len", prefix_lens, counts)
         elif prefix_lens != self.prefix_lens:
             raise ValueError(
-                f"the cache was filled with prefix lengths {self.prefix_lens}, got {prefix_lens}: {self._mend}"
+                f"the cache was filled with prefix lengths {self.prefix_lens}, got {short(prefix_lens)}: {self._mend}"
             )
         return counts, prefix_lens
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ._check import shown, whole_number, whole_numbers
+from ._check import short, shown, whole_number, whole_numbers
 from .masks import Visibility
 
 
@@ -37,7 +37,7 @@ def check_sampling(temperature, top_k, top_p, vocab_size: int) -> None:
     if top_k is not None:
         whole_number("top_k", top_k, low=1, high=vocab_size, high_name="vocab_size")
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}; 0 would leave no token to choose")
+        raise ValueError(f"top_p must be above 0 and at most 1, got {short(top_p)}; 0 would leave no token to choose")
 
 
 def next_token_probs(

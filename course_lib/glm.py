@@ -26,7 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import whole_number, whole_numbers
+from ._check import short, whole_number, whole_numbers
 from .span_corruption import one_text, share
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _TRIES = 100  # draws of span lengths before a text is called too short for them
+MOST_MEAN = 1_000_000  # of the length of a span; far larger ones overflow when they are drawn
 
 
 class BlankInfilling(NamedTuple):
@@ -85,7 +86,9 @@ def blank_infilling(tokens, spans, *, mask_id: int, start_id: int, end_id: int, 
     )
     order = list(range(len(spans))) if order is None else whole_numbers("order", order)
     if sorted(order) != list(range(len(spans))):
-        raise ValueError(f"order must name each of the {len(spans)} spans once, 0..{len(spans) - 1}, got {order}")
+        raise ValueError(
+            f"order must name each of the {len(spans)} spans once, 0..{len(spans) - 1}, got {short(order)}"
+        )
 
     context, places, end_before = [], [], 0  # places: where each span's MASK stands in Part A
     for first, last in spans:
@@ -112,7 +115,7 @@ def _sorted_spans(spans, length: int) -> list[tuple[int, int]]:
         if len(pair) != 2 or not pair[0] < pair[1] <= length:
             raise ValueError(
                 f"spans must be (start, end) with 0 <= start < end <= {length}, the length of the text; "
-                f"got {pair} as spans[{i}]"
+                f"got {short(pair)} as spans[{i}]"
             )
         checked.append(pair)
     checked.sort()
@@ -137,7 +140,9 @@ def sample_spans(
     length = whole_number("length", length, low=1)
     ratio = share("mask_ratio", mask_ratio)
     if isinstance(mean_length, bool) or not isinstance(mean_length, (int, float)) or not 0 < mean_length < math.inf:
-        raise ValueError(f"mean_length must be a number above 0, got {mean_length!r}")
+        raise ValueError(f"mean_length must be a number above 0, got {short(mean_length)}")
+    if mean_length > MOST_MEAN:
+        raise ValueError(f"mean_length must be at most {MOST_MEAN}, got {short(mean_length)}")
     for _ in range(_TRIES):
         lengths = []
         while sum(lengths) < ratio * length:
@@ -182,9 +187,11 @@ def sample_document_span(
     """
     length = whole_number("length", length, low=1)
     if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (low, high)):
-        raise TypeError(f"low and high must be numbers, got {low!r} and {high!r}")
+        raise TypeError(f"low and high must be numbers, got {short(low)} and {short(high)}")
     if not 0 <= low <= high <= 1 or high == 0:
-        raise ValueError(f"low and high must be shares with 0 <= low <= high <= 1 and high > 0, got {low} and {high}")
+        raise ValueError(
+            f"low and high must be shares with 0 <= low <= high <= 1 and high > 0, got {short(low)} and {high}"
+        )
     shortest, longest = max(math.ceil(low * length), 1), max(math.floor(high * length), 1)
     span = int(torch.randint(shortest, max(longest, shortest) + 1, (), generator=generator))
     start = length - span if at_end else int(torch.randint(0, length - span + 1, (), generator=generator))
@@ -203,7 +210,9 @@ def sample_sentences(sentences, *, mask_ratio: float = 0.15, generator=None) -> 
     ends = [0, *(pair[-1] for pair in pairs)]
     for i, pair in enumerate(pairs):
         if len(pair) != 2 or not ends[i] <= pair[0] < pair[1]:
-            raise ValueError(f"sentences must be (start, end) in order, none empty, got {pair} as sentences[{i}]")
+            raise ValueError(
+                f"sentences must be (start, end) in order, none empty, got {short(pair)} as sentences[{i}]"
+            )
     ratio, total = share("mask_ratio", mask_ratio), sum(end - start for start, end in pairs)
     chosen, covered = set(), 0
     for i in torch.randperm(len(pairs), generator=generator).tolist():
@@ -233,7 +242,7 @@ def glm_130b(ids, vocabulary, *, kind: str | None = None, generator=None) -> Bla
     if kind is None:
         kind = "short" if float(torch.rand((), generator=generator)) < 0.3 else "long"
     if kind not in ("short", "long"):
-        raise ValueError(f'kind must be "short" or "long", got {kind!r}')
+        raise ValueError(f'kind must be "short" or "long", got {short(kind)}')
     length = len(one_text(ids, 1, "to read"))
     ends = {"start_id": vocabulary.START, "end_id": vocabulary.END}
     if kind == "long":

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import whole_number, whole_numbers
+from ._check import short, whole_number, whole_numbers
 from .cache import KVCache
 from .generation import check_sampling, evaluating, next_token_probs
 from .masks import Visibility
@@ -103,7 +103,7 @@ def infill(
     blanks = len(parts) - 1
     order = list(range(blanks)) if order is None else whole_numbers("order", order)
     if sorted(order) != list(range(blanks)):
-        raise ValueError(f"order must name each of the {blanks} blanks once, 0..{blanks - 1}, got {order}")
+        raise ValueError(f"order must name each of the {blanks} blanks once, 0..{blanks - 1}, got {short(order)}")
     max_tokens = whole_number("max_tokens", max_tokens, low=1)
     check_sampling(temperature, top_k, top_p, model.config.vocab_size)
     context_len = sum(map(len, parts)) + blanks + 2

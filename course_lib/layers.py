@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._check import short
 from .attention import Attention, AttentionHeads, Joined
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
@@ -249,4 +250,4 @@ BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}
 def one_of(name: str, value, allowed) -> None:
     """Refuse a choice that there is not, and name those that there are."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")

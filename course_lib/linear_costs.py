@@ -15,11 +15,12 @@ Sources: Katharopoulos et al. 2020, section 3; Yang et al. 2024 (GLA), algorithm
 
 from dataclasses import dataclass
 
-from ._check import whole_number
+from ._check import short, whole_number
 
 __all__ = ["FORMS", "LinearCost", "chunks", "linear_cost", "state_bytes"]
 
 FORMS = ("quadratic", "recurrent", "chunked")
+MOST_CHUNKS = 2**20  # that are written down one by one
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def chunks(prefix_len: int, total_len: int, chunk: int) -> list[tuple[int, int]]
     total_len = whole_number("total_len", total_len)
     prefix_len = whole_number("prefix_len", prefix_len, high=total_len, high_name="total_len")
     chunk = whole_number("chunk", chunk, low=1)
+    if total_len - prefix_len > MOST_CHUNKS * chunk:
+        least = -(-(total_len - prefix_len) // MOST_CHUNKS)
+        raise ValueError(f"chunk must be at least {least} for so long a text (total_len = {total_len}), got {chunk}")
     return [(begin, min(begin + chunk, total_len)) for begin in range(prefix_len, total_len, chunk)]
 
 
@@ -63,7 +67,7 @@ def linear_cost(
     268435456
     """
     if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {short(form)}")
     pieces = chunks(prefix_len, total_len, chunk)
     key_dim, value_dim = (
         whole_number(name, size, low=1) for name, size in (("key_dim", key_dim), ("value_dim", value_dim))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, length_tensor, shown, whole_number, whole_numbers
+from ._check import is_whole_number, length_tensor, short, shown, whole_number, whole_numbers
 from .block_mask import prefix_block_mask
 from .packing import check_documents, filled, is_rows, packed_mask, packed_prefix_mask, row_or_rows
 
@@ -122,7 +122,7 @@ def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         raise TypeError(f"mask must be a bool tensor, True = may attend, got {shown(mask)}")
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+        raise TypeError(f"dtype must be a floating-point torch.dtype, got {short(dtype)}")
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, float("-inf"))
 
 

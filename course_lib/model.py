@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_device, shown, whole_number
+from ._check import check_device, short, shown, whole_number
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
 from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
@@ -312,7 +312,7 @@ class PrefixLM(nn.Module):
             raise ValueError(f"tokens must be (batch, length), got shape {tuple(tokens.shape)}")
         batch, total = tokens.shape
         if total > self.config.max_len:
-            raise ValueError(f"tokens must be at most max_len = {self.config.max_len} long, got {total}")
+            raise ValueError(f"tokens must be at most max_len = {self.config.max_len} long, got {short(total)}")
         if seen.batch_size not in (None, batch):
             raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {batch}")
         for name, ids in (("positions", positions), ("block_positions", block_positions)):

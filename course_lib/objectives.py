@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, length_tensor, shown, whole_number, whole_numbers
+from ._check import is_whole_number, length_tensor, short, shown, whole_number, whole_numbers
 from .costs import loss_tokens
 from .span_corruption import corrupt_spans, noise_spans, one_text, share
 
@@ -191,11 +191,13 @@ def fill_in_the_middle(
         cuts = sorted(_draw(0, len(ids), generator) for _ in range(2))
     cuts = whole_numbers("cuts", cuts, high=len(ids), high_name="number of ids")
     if len(cuts) != 2 or cuts[0] > cuts[1]:
-        raise ValueError(f"cuts must be two numbers in order, where the middle begins and where it ends, got {cuts}")
+        raise ValueError(
+            f"cuts must be two numbers in order, where the middle begins and where it ends, got {short(cuts)}"
+        )
     if form is None:
         form = ("psm", "spm")[_draw(0, 1, generator)]
     if form not in ("psm", "spm"):
-        raise ValueError(f'form must be "psm" or "spm", got {form!r}')
+        raise ValueError(f'form must be "psm" or "spm", got {short(form)}')
     prefix, middle, suffix = ids[: cuts[0]], ids[cuts[0] : cuts[1]], ids[cuts[1] :]
     pre, suf, mid, eos = (
         ids.new_tensor([id]) for id in (vocabulary.PRE, vocabulary.SUF, vocabulary.MID, vocabulary.EOS)
@@ -222,7 +224,7 @@ def ul2(ids, vocabulary, *, mode: str | None = None, generator=None) -> Example:
     if mode is None:
         mode = ("S", "S", "R", "X")[_draw(0, 3, generator)]
     if mode not in ("R", "S", "X"):
-        raise ValueError(f'mode must be "R", "S" or "X", got {mode!r}')
+        raise ValueError(f'mode must be "R", "S" or "X", got {short(mode)}')
     token = ids.new_tensor([{"R": vocabulary.NLU, "S": vocabulary.S2S, "X": vocabulary.NLG}[mode]])
     if mode == "S":
         return _next_token(torch.cat([token, ids]), 1 + _draw(1, len(ids) - 1, generator))

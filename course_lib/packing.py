@@ -7,7 +7,7 @@ mask in each block.
 import torch
 from torch import Tensor
 
-from ._check import check_device, is_whole_number, whole_number, whole_numbers
+from ._check import check_device, is_whole_number, short, whole_number, whole_numbers
 
 
 def packed_prefix_mask(prefix_lens, document_lens, *, device=None) -> Tensor:
@@ -70,7 +70,7 @@ def filled(shape: tuple, number: int) -> tuple:
 def check_documents(prefix_name: str, prefixes: tuple, document_name: str, documents: tuple) -> None:
     """Check that each document has a prefix and that it fits into it, for one row or for a row per example."""
     if len(prefixes) != len(documents) or is_rows(prefixes) != is_rows(documents):
-        raise ValueError(f"{prefix_name} must be shaped like {document_name}, got {prefixes} for {documents}")
+        raise ValueError(f"{prefix_name} must be shaped like {document_name}, got {short(prefixes)} for {documents}")
     for i, (prefix, document) in enumerate(zip(prefixes, documents, strict=True)):
         if is_rows(documents):
             check_documents(f"{prefix_name}[{i}]", prefix, f"{document_name}[{i}]", document)

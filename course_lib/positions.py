@@ -7,7 +7,7 @@ documents can each begin at 0. Padding needs nothing: it comes last, and nobody 
 import torch
 from torch import Tensor, nn
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .packing import is_rows, row_or_rows
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
@@ -119,4 +119,4 @@ def check_ids(name: str, ids, count: int, count_name: str) -> None:
         low, high = (int(one) for one in torch.aminmax(ids))
         if low < 0 or high >= count:
             wrong = low if low < 0 else high
-            raise ValueError(f"{name} must be from 0 to {count_name} - 1 = {count - 1}, got {wrong}")
+            raise ValueError(f"{name} must be from 0 to {count_name} - 1 = {count - 1}, got {short(wrong)}")

@@ -25,7 +25,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from ._probing import as_batch, check_numbers, check_same, differ, module_of, token_draws, undisturbed, vector_draws
 
 
@@ -170,7 +170,9 @@ def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
     if not callable(fn):
         raise TypeError(f"fn must be a function or an nn.Module, got {shown(fn)}")
     if dim is not None and vocab_size is not None:
-        raise ValueError(f"give dim for vectors or vocab_size for token ids, not both: got {dim} and {vocab_size}")
+        raise ValueError(
+            f"give dim for vectors or vocab_size for token ids, not both: got {short(dim)} and {vocab_size}"
+        )
     if dim is not None:
         whole_number("dim", dim, low=1)
     if vocab_size is not None:
@@ -179,7 +181,7 @@ def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
         raise TypeError(f"batched must be True, False or None, got {shown(batched)}")
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
         raise TypeError(f"tolerance must be a number, got {shown(tolerance)}")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must be 0 or more, got {tolerance}")
+    if not 0 <= tolerance <= 1e18:
+        raise ValueError(f"tolerance must be 0 or more, got {short(tolerance)}; at most 1e18")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise TypeError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+        raise TypeError(f"dtype must be a floating-point torch.dtype, got {short(dtype)}")

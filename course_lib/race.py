@@ -20,7 +20,7 @@ from statistics import median, quantiles
 
 import torch
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .training_record import machine, today
 
 FORMAT, VERSION = "course_lib.race", 1
@@ -112,7 +112,7 @@ class Race:
 
     def _of(self, name: str) -> list[float]:
         if name not in self.times:
-            raise ValueError(f"name must be one of {', '.join(self.times)}, got {name!r}")
+            raise ValueError(f"name must be one of {', '.join(self.times)}, got {short(name)}")
         return self.times[name]
 
 

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .vocabulary import split_words
 
 
@@ -20,7 +20,7 @@ def python_docs(split: str = "train") -> str:
     are left out. The text is that of the running Python, and differs a little between versions.
     """
     if split not in ("train", "held_out"):
-        raise ValueError(f"split must be one of train, held_out, got {split!r}")
+        raise ValueError(f"split must be one of train, held_out, got {short(split)}")
     try:
         from pydoc_data.topics import topics
     except ImportError:
@@ -97,7 +97,7 @@ def _decoded(where: str, content: bytes, encoding: str) -> str:
         text = content.decode(encoding).removeprefix("\ufeff")
     except LookupError:
         raise ValueError(
-            f'encoding must be one that Python knows, such as "utf-8" or "cp1252", got {encoding!r}'
+            f'encoding must be one that Python knows, such as "utf-8" or "cp1252", got {short(encoding)}'
         ) from None
     except UnicodeError as error:
         if b"\0" in content:

@@ -9,11 +9,12 @@ fewest bytes of an all-reduce.
 
 from itertools import accumulate
 
-from ._check import is_whole_number, whole_number, whole_numbers
+from ._check import is_whole_number, short, whole_number, whole_numbers
 
 __all__ = ["METHODS", "reduced_bytes", "sequence_bytes", "shard_lengths"]
 
 METHODS = ("linear", "ring")
+MOST_PROCESSES = 2**20
 
 
 def shard_lengths(total_len: int, processes: int) -> list[int]:
@@ -24,6 +25,8 @@ def shard_lengths(total_len: int, processes: int) -> list[int]:
     """
     total_len = whole_number("total_len", total_len)
     processes = whole_number("processes", processes, low=1)
+    if processes > MOST_PROCESSES:
+        raise ValueError(f"processes must be at most {MOST_PROCESSES}, got {processes}")
     return [total_len // processes + (rank < total_len % processes) for rank in range(processes)]
 
 
@@ -76,7 +79,7 @@ def sequence_bytes(
     ([133120, 133120], [2097152, 2097152])
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {short(method)}")
     lengths = whole_numbers("lengths", lengths)
     if not lengths:
         raise ValueError("lengths must have one entry for each process, got none")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import shown, whole_number, whole_numbers
+from ._check import short, shown, whole_number, whole_numbers
 
 
 class Corruption(NamedTuple):
@@ -30,7 +30,7 @@ def noise_spans(
     length = whole_number("length", length, low=2)
     noise = min(max(round(length * share("noise_density", noise_density)), 1), length - 1)
     if isinstance(mean_span, bool) or not isinstance(mean_span, (int, float)) or not 1 <= mean_span < float("inf"):
-        raise ValueError(f"mean_span must be a number, at least 1, got {mean_span!r}")
+        raise ValueError(f"mean_span must be a number, at least 1, got {short(mean_span)}")
     spans = max(round(noise / mean_span), 1)
     if spans > length - noise:
         raise ValueError(
@@ -72,7 +72,7 @@ def corrupt_spans(ids, spans, vocabulary) -> Corruption:
         if len(span) != 2 or not end_before < span[0] < span[1] <= len(ids):
             raise ValueError(
                 f"spans must be (start, end) in order, none empty, at least one token apart, within {len(ids)} tokens; "
-                f"got {span} as spans[{i}]"
+                f"got {short(span)} as spans[{i}]"
             )
         end_before = span[1]
     if len(spans) >= vocabulary.sentinels:
@@ -102,5 +102,5 @@ def one_text(ids, least: int, why: str) -> Tensor:
 def share(name: str, value) -> float:
     """Return a share of the tokens, checked to lie strictly between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number between 0 and 1, both excluded, got {value!r}")
+        raise ValueError(f"{name} must be a number between 0 and 1, both excluded, got {short(value)}")
     return float(value)

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass
 from itertools import product
 from string import Formatter
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .story_words import (
     ENDINGS,
     FINDS,
@@ -72,7 +72,9 @@ class Outline:
             if not isinstance(card, str):
                 raise TypeError(f"{kind} must be one of {', '.join(CARDS[kind])}, got {shown(card)}")
             if card not in CARDS[kind]:
-                raise ValueError(f"{kind} must be one of {', '.join(CARDS[kind])}, got {card!r}{_where_else(card)}")
+                raise ValueError(
+                    f"{kind} must be one of {', '.join(CARDS[kind])}, got {short(card)}{_where_else(card)}"
+                )
 
     def __str__(self) -> str:
         return ", ".join(card for card in astuple(self) if card is not None) + "."
@@ -134,7 +136,7 @@ def storyteller(seed: int, split: str = "train") -> Iterator[tuple[str, str]]:
     """Return an endless iterator of (outline, story) texts, the same for the same seed on every machine."""
     seed = whole_number("seed", seed)
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {short(split)}")
     return _endless(random.Random(seed), split)
 
 

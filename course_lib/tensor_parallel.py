@@ -29,7 +29,7 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
 from . import processes
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 from .layers import BLOCKS, ParallelBlock, SerialBlock
 from .masks import prefix_mask
 
@@ -60,7 +60,7 @@ def shard(block: SerialBlock | ParallelBlock, rank: int, world: int) -> SerialBl
             raise ValueError(f"{name} must be a multiple of world = {world}, got {settings[name]}")
     kv_heads = settings["kv_heads"] or settings["heads"]
     if kv_heads % world and kv_heads != 1:
-        raise ValueError(f"kv_heads must be 1 or a multiple of world = {world}, got {kv_heads}")
+        raise ValueError(f"kv_heads must be 1 or a multiple of world = {world}, got {short(kv_heads)}")
     narrow = {"heads": settings["heads"] // world, "hidden": settings["hidden"] // world}
     narrow["kv_heads"] = max(kv_heads // world, 1)
     with torch.device("meta"):

@@ -21,7 +21,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, shown, whole_number
+from ._check import is_whole_number, short, shown, whole_number
 from .generation import evaluating
 from .loss import default_loss_mask
 from .masks import Visibility
@@ -250,7 +250,9 @@ def _checked(batch: Example | dict, device) -> tuple[dict, int, int]:
         batch = dict(zip(names, batch, strict=True))
     if not isinstance(batch, dict) or not {"tokens", "prefix_len", "targets"} <= batch.keys():
         what = f"a dict of {', '.join(batch)}" if isinstance(batch, dict) else shown(batch)
-        raise TypeError(f"batch_of must return an Example, or a dict with tokens, prefix_len and targets, got {what}")
+        raise TypeError(
+            f"batch_of must return an Example, or a dict with tokens, prefix_len and targets, got {short(what)}"
+        )
     batch = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
     tokens = batch["tokens"]
     if not isinstance(tokens, Tensor) or tokens.dim() != 2:
@@ -275,5 +277,7 @@ def _positive(name: str, value, low: float | None = None) -> float:
     if isinstance(value, bool) or not (is_whole_number(value) or isinstance(value, Real)):
         raise TypeError(f"{name} must be a number, got {shown(value)}")
     if not math.isfinite(value) or (value <= 0 if low is None else value < low):
-        raise ValueError(f"{name} must be finite and {'above 0' if low is None else f'at least {low}'}, got {value}")
+        raise ValueError(
+            f"{name} must be finite and {'above 0' if low is None else f'at least {low}'}, got {short(value)}"
+        )
     return float(value)

@@ -10,7 +10,7 @@ from numbers import Real
 
 import torch
 
-from ._check import shown, whole_number
+from ._check import short, shown, whole_number
 
 FORMAT, VERSION = "course_lib.training record", 1
 
@@ -66,7 +66,7 @@ class Record:
             raise TypeError(f"evaluate must return a dict of names (other than step) and numbers, got {shown(values)}")
         for name, value in values.items():
             if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"evaluate must return numbers, got {name} = {shown(value)}")
+                raise TypeError(f"evaluate must return numbers, got {short(name)} = {shown(value)}")
         self.evaluations.append({"step": step, **{name: float(value) for name, value in values.items()}})
 
     def evaluation(self, name: str) -> tuple[list[int], list[float]]:
@@ -74,7 +74,7 @@ class Record:
         found = [(one["step"], one[name]) for one in self.evaluations if name in one]
         if not found:
             known = ", ".join(dict.fromkeys(key for one in self.evaluations for key in one if key != "step"))
-            raise ValueError(f"name must be one of {known or '(there was no evaluation)'}, got {name!r}")
+            raise ValueError(f"name must be one of {known or '(there was no evaluation)'}, got {short(name)}")
         return [step for step, _ in found], [value for _, value in found]
 
     def to_json(self) -> str:

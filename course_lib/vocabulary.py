@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from ._check import shown, whole_number, whole_numbers
+from ._check import short, shown, whole_number, whole_numbers
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CLOSING = frozenset(".,;:!?)]}%’”»…")  # stands right behind what comes before it
@@ -123,7 +123,7 @@ class Vocabulary:
         self._ids = {word: self.first_word + i for i, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
             twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise ValueError(f"words must differ from each other, got {twice!r} more than once")
+            raise ValueError(f"words must differ from each other, got {short(twice)} more than once")
         for word in self.words:
             if split_words(word) != [word]:
                 raise ValueError(f"words must hold one word each, got {shown(word)}")
@@ -188,7 +188,7 @@ class Vocabulary:
         unknown="error" raises UnknownWordsError, a ValueError that lists the unknown words; "unk" writes UNK for each.
         """
         if unknown not in ("error", "unk"):
-            raise ValueError(f'unknown must be "error" or "unk", got {unknown!r}')
+            raise ValueError(f'unknown must be "error" or "unk", got {short(unknown)}')
         words = split_words(text)
         ids = [self._ids.get(word, self.UNK) for word in words]
         if unknown == "error" and self.UNK in ids:

@@ -244,3 +244,9 @@ def test_a_mark_without_its_partner_is_an_error(bad):
 
 def test_the_docs_say_the_truth_about_numbers():
     assert [parse_number(text) for text in ("31", "31.0", "1,024", "1e3")] == [31, 31, 1024, 1000]
+
+
+def test_a_bank_of_100_mb_is_refused_at_once(tmp_path):
+    (tmp_path / "x.json").write_bytes(b"[" * 100_000_000)
+    with pytest.raises(BankError, match=r"x\.json: is larger than 5 MB"):
+        read_bank(tmp_path / "x.json")

@@ -117,10 +117,21 @@ DAMAGED = {
     "something else": (b'{"cells": []}', "something else"),
     "a list": (b"[1]", "something else"),
     "not a number": (b'{"schema": NaN}', "damaged"),
+    "too large a number": (
+        json.dumps(record(predictions={"a.p": {"guess": 1, "revealed": False, "when": EARLY}}))
+        .replace('"guess": 1', '"guess": 1e999')
+        .encode(),
+        "damaged",
+    ),
+    "too many entries": (
+        json.dumps(record(questions={f"q.{i}": question() for i in range(1001)})).encode(),
+        "questions",
+    ),
     "deep": (b"[" * 200_000 + b"]" * 200_000, "damaged"),
     "newer": (b'{"schema": 2, "all": "new"}', "newer version"),
     "a wrong entry": (json.dumps(record(questions={ID: {"right": "yes"}})).encode(), f"questions.{ID}"),
     "too large": (b'{"schema": 1}' + b" " * 5_000_001, "larger than 5 MB"),
+    "100 MB": (b"[" * 100_000_000, "larger than 5 MB"),
 }
 
 
@@ -166,6 +177,74 @@ def test_a_full_disk_stops_no_lesson_and_is_said_once(mine, file, monkeypatch):
         assert mine.notice == ""
     finally:
         del os.environ["COURSE_PROGRESS"]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_the_file_leaves_the_old_one(mine, file):
+    resource = pytest.importorskip("resource")
+    answer(mine, "a.before")
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))  # the system itself cuts the writing off
+    try:
+        with pytest.warns(ProgressWarning, match="cannot be saved"):
+            answer(mine, "a.after")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir() if path.suffix == ".tmp"] == []
+    answer(mine, "a.last")
+    assert set(Progress().snapshot()["questions"]) == {"a.before", "a.after", "a.last"}
+
+
+def test_a_checkout_that_cannot_be_written_is_said_once_and_the_lesson_goes_on(mine, file, monkeypatch):
+    answer(mine, "a.before")
+
+    def refused(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("open", "mkdir", "replace"):  # under every way to write; reading goes another way
+        monkeypatch.setattr(os, name, refused)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for name in ("a.first", "a.second"):
+            answer(mine, name)
+    assert len(heard) == 1
+    assert "Read-only" in mine.notice
+    assert set(mine.snapshot()["questions"]) == {"a.before", "a.first", "a.second"}
+
+
+def test_a_link_stays_a_link_and_its_file_gets_the_answers(mine, file, tmp_path):
+    file.parent.mkdir()
+    kept = tmp_path / "kept elsewhere" / "mine \u00e9.json"
+    kept.parent.mkdir()
+    file.symlink_to(kept)
+    answer(mine)
+    assert file.is_symlink()
+    assert set(json.loads(kept.read_text("utf-8"))["questions"]) == {ID}
+
+
+def test_without_a_home_the_place_is_the_default_and_a_path_is_refused_in_words(mine, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", "~nobody-of-that-name/progress.json")
+    assert mine.path.parts[-2:] == ("work", "progress.json")
+    with pytest.raises(ValueError, match="no such home folder"):
+        mine.export("~nobody-of-that-name/mine.json")
+
+
+def test_what_could_not_be_read_again_is_never_written(mine, file):
+    answer(mine)
+    before = file.read_bytes()
+    guess = {"guess": "x" * 9000, "revealed": False, "when": EARLY}
+    halves = [json.dumps(record(predictions={f"{name}.{i}": guess for i in range(400)})) for name in "ab"]
+    mine.restore_text(halves[0])
+    with pytest.raises(ValueError, match="together with yours it would be larger than 5 MB"):
+        mine.restore_text(halves[1])
+    many = json.dumps(record(questions={f"q.{i}": question() for i in range(1000)}))
+    with pytest.raises(ValueError, match="more than 1000 entries"):
+        mine.restore_text(many)
+    for nonsense in (float("nan"), object(), 10**5000, {"a": 1}, "x" * 10_001):
+        with pytest.raises(ValueError, match="nothing that progress can keep"):
+            mine.record_prediction("a.p", nonsense)
+    assert before != file.read_bytes()
+    assert Progress().snapshot() == mine.snapshot()
 
 
 def test_a_place_that_cannot_be_is_said_and_the_lesson_goes_on(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 import traitlets as t
 from torch import Tensor
 
-from .._check import whole_numbers
+from .._check import shown, whole_numbers
 from ..generation import evaluating
 from ..model import PrefixLM
 from ..vocabulary import Vocabulary
@@ -66,7 +66,7 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
         check_number("layer", layer, 1, config.layers, "the model's layers")
         if head is not None:
             check_number("head", head, 1, config.heads, "the model's heads")
-        if selected == "last prefix":
+        if isinstance(selected, str) and selected == "last prefix":
             selected = max(prefix_len - 1, 0) if T else None
         check_selected(selected, T)
         weights, probs = self._ask(ids, prefix_len)
@@ -121,9 +121,9 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
             known = {self._vocabulary.token(i): i for i in range(len(self._vocabulary))}
             for i, token in enumerate(tokens):
                 if not isinstance(token, str):
-                    raise TypeError(f"text_or_tokens[{i}] must be a str like the others, got {token!r}")
+                    raise TypeError(f"text_or_tokens[{i}] must be a str like the others, got {shown(token)}")
                 if token not in known:
-                    raise ValueError(f"text_or_tokens[{i}] must be a token of the vocabulary, got {token!r}")
+                    raise ValueError(f"text_or_tokens[{i}] must be a token of the vocabulary, got {shown(token)}")
             return [known[token] for token in tokens]
         last = {"high": len(self._vocabulary) - 1, "high_name": "the vocabulary's last id"}
         return whole_numbers("text_or_tokens", tokens, **last)
@@ -197,7 +197,7 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
             return
         request, text, prefix_len = (content.get(name) for name in ("request", "text", "prefix_len"))
         text = text if isinstance(text, str) else None
-        if not isinstance(prefix_len, int) or not 0 <= prefix_len <= len(self._ids):
+        if type(prefix_len) is not int or not 0 <= prefix_len <= len(self._ids):
             prefix_len = self.prefix_len  # another view has changed the text in the meantime
         problem, ids, moved_from = "", self._ids, None
         try:

@@ -77,6 +77,7 @@ from pathlib import Path
 from .rich import parse
 
 FOLDER = Path(__file__).parent / "banks"
+MAX_BYTES = 5_000_000
 
 
 class BankError(ValueError):
@@ -97,11 +98,17 @@ def read_bank(file: Path) -> dict:
     """Read one bank and check everything that can be seen in this file alone; raises BankError."""
     file = Path(file)
     try:
-        bank = json.loads(file.read_bytes().decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)  # never more than this, whatever lies there
+        if len(content) > MAX_BYTES:
+            raise BankError(f"{file.name}: is larger than {MAX_BYTES // 1_000_000} MB, too large for a bank")
+        bank = json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise BankError(f"{file.name}: is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise BankError(f"{file.name}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except BankError:
+        raise
     except (ValueError, RecursionError) as error:
         raise BankError(f"{file.name}: {error or 'is nested too deeply'}") from None
     problems = _schema_problems(bank) or _problems(bank, file.stem)

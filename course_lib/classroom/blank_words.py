@@ -1,9 +1,9 @@
 """What the blank explorer says, and which blanks it takes. `static/blank_rules.js` says the same; a test compares."""
 
-import reprlib
 from itertools import pairwise
 from numbers import Integral
 
+from .._check import short, shown
 from .cache_words import plural
 from .explorer_checks import check_tokens
 from .explorer_words import percent, ranges
@@ -26,12 +26,11 @@ def check_text(name: str, tokens) -> None:
 def check_blanks(blanks, n: int) -> list[list[int]]:
     """Return blanks as [start, end] in the order of the text, or say what is wrong with them."""
     if not isinstance(blanks, (list, tuple)):
-        got = f"{reprlib.repr(blanks)} ({type(blanks).__name__})"
-        raise TypeError(f"blanks must be a list of (start, end) pairs, got {got}")
+        raise TypeError(f"blanks must be a list of (start, end) pairs, got {shown(blanks)}")
     allowed = f"(start, end) with 0 <= start < end <= {n}, the number of tokens"
     pairs = []
     for i, blank in enumerate(blanks):
-        got = f"got {reprlib.repr(blank)} as blanks[{i}]"
+        got = f"got {short(blank)} as blanks[{i}]"
         if not isinstance(blank, (list, tuple)) or not all(_is_index(one) for one in blank):
             raise TypeError(f"blanks must be pairs of whole numbers, {allowed}; {got}")
         if len(blank) != 2 or not 0 <= blank[0] < blank[1] <= n:
@@ -48,10 +47,10 @@ def check_blanks(blanks, n: int) -> list[list[int]]:
 def check_order(order, count: int) -> list[int]:
     """Return the order of `count` blanks as a list of their indexes, or say what is wrong with it."""
     if not isinstance(order, (list, tuple)) or not all(_is_index(one) for one in order):
-        raise TypeError(f"order must be a list of indexes into blanks, got {reprlib.repr(order)}")
+        raise TypeError(f"order must be a list of indexes into blanks, got {short(order)}")
     if sorted(order) != list(range(count)):
         each = f"name each of the {count} blanks once, from 0 to {count - 1}" if count > 1 else "be [0], for one blank"
-        raise ValueError(f"order must {each if count else 'be [], for no blank'}, got {reprlib.repr(order)}")
+        raise ValueError(f"order must {each if count else 'be [], for no blank'}, got {short(order)}")
     return [int(one) for one in order]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import traitlets as t
 
+from .._check import short
 from ..cache import stale_rows
 from . import cache_words, pictures
 from .explorer_checks import check_number, read_tokens
@@ -198,7 +199,7 @@ def _check_entries(entries: list, steps: int, prompt_len: int) -> None:
     last = 0
     for entry in entries:
         if not isinstance(entry, (list, tuple)) or len(entry) != 2:
-            raise ValueError(f"re_encoded must hold pairs of a step and a prefix length, got {entry!r}")
+            raise ValueError(f"re_encoded must hold pairs of a step and a prefix length, got {short(entry)}")
         check_number("a step in re_encoded", entry[0], max(1, last), steps)
         check_number("a prefix length in re_encoded", entry[1], 0, cache_words.held(prompt_len, entry[0]))
         last = entry[0]

@@ -8,7 +8,7 @@ from matplotlib.patches import Polygon, Rectangle
 from ..linear_costs import LinearCost, chunks
 from . import pictures
 from .chunk_words import WAYS, cost_of, held, sentences
-from .explorer_checks import check_number
+from .explorer_checks import check_choice, check_number
 from .number_words import short
 from .palette import LIGHT
 from .widgets import ExplorerWidget
@@ -95,10 +95,7 @@ class ChunkExplorer(ExplorerWidget, source="chunk_explorer"):
 
 def _check(name: str, value, total_len: int) -> None:
     if name == "way":
-        if not isinstance(value, str):
-            raise TypeError(f"way must be a str, got {value!r} ({type(value).__name__})")
-        if value not in WAYS:
-            raise ValueError(f"way must be one of {', '.join(WAYS)}, got {value!r}")
+        check_choice(name, value, WAYS)
     elif name == "features":
         check_number(name, value, FEATURES[0], FEATURES[-1])
         if value not in FEATURES:

@@ -11,6 +11,8 @@ from ..masks import bidirectional_mask, causal_mask, prefix_mask
 from . import pictures
 from .explorer_checks import (
     as_mask,
+    check_choice,
+    check_flag,
     check_kind,
     check_mask_bytes,
     check_number,
@@ -66,7 +68,7 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
 
     text = t.Unicode("").tag(sync=True)
     tokens = t.List(t.Unicode()).tag(sync=True)
-    split_by = t.Enum(["python", "browser", "list"], "list").tag(sync=True)  # who made `tokens` of `text`
+    split_by = t.Unicode("list").tag(sync=True)  # who made `tokens` of `text`
     prefix_len = t.Int(0).tag(sync=True)
     kind = t.Unicode("prefix").tag(sync=True)
     selected = t.Int(None, allow_none=True).tag(sync=True)
@@ -89,11 +91,12 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
         custom_mask = b"" if own is None else mask_bytes(own)
         if prefix_len is None:
             prefix_len = -(-T // 3)
-        if selected == "second":
+        if isinstance(selected, str) and selected == "second":
             selected = min(1, T - 1) if T else None
         check_kind(kind, T, custom_mask)
         check_number("prefix_len", prefix_len, 0, T, "the number of tokens")
         check_number("tile", tile, 1, MAX_TOKENS)
+        check_flag("show_tiles", show_tiles)
         check_selected(selected, T)
         with self._given_whole():
             super().__init__(
@@ -159,7 +162,7 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
 
     # -- keeping the state whole
 
-    @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "custom_mask")
+    @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "moved_from", "custom_mask", "split_by")
     def _check(self, proposal):
         name, value, T = proposal.trait.name, proposal.value, len(self.tokens)
         try:
@@ -178,6 +181,11 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
                 check_selected(value, T)
             elif name == "tile":
                 check_number(name, value, 1, MAX_TOKENS)
+            elif name == "split_by":
+                check_choice(name, value, ("python", "browser", "list"))
+            elif name == "moved_from":
+                if value is not None:
+                    check_number(name, value, 0, MAX_TOKENS)
             else:
                 check_mask_bytes(value)
                 if self.kind == "custom":

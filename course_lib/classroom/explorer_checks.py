@@ -1,6 +1,5 @@
 """What a mask explorer accepts, and what it says of the rest."""
 
-import reprlib
 from math import isqrt
 from numbers import Integral
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import costs
+from .._check import short, shown
 from .text import MAX_TOKENS, split_text, well_formed
 
 KINDS = (*costs.KINDS, "custom")
@@ -20,9 +20,9 @@ def as_mask(name: str, value, *, most: int | None = None) -> Tensor:
     is not square, too large, or holds anything but zeros and ones.
     """
     try:
-        mask = torch.as_tensor(value).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name} must be a (T, T) tensor, array or nested list, got {reprlib.repr(value)}") from error
+        mask = torch.as_tensor(value).detach().to_dense().cpu()
+    except (TypeError, ValueError, RuntimeError, RecursionError, NotImplementedError) as error:
+        raise TypeError(f"{name} must be a (T, T) tensor, array or nested list, got {shown(value)}") from error
     if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         if mask.numel() == 0 and mask.ndim == 1:
             return torch.zeros(0, 0, dtype=torch.bool)
@@ -60,8 +60,7 @@ def read_tokens(text_or_tokens) -> tuple[str, list[str], str]:
         text = well_formed(text_or_tokens)
         return text, split_text(text), "python"
     if not isinstance(text_or_tokens, (list, tuple)):
-        got = f"{reprlib.repr(text_or_tokens)} ({type(text_or_tokens).__name__})"
-        raise TypeError(f"text_or_tokens must be a str, or a list of str, got {got}")
+        raise TypeError(f"text_or_tokens must be a str, or a list of str, got {shown(text_or_tokens)}")
     check_tokens(text_or_tokens)
     tokens = [well_formed(token) for token in text_or_tokens]
     return " ".join(tokens), tokens, "list"
@@ -70,35 +69,50 @@ def read_tokens(text_or_tokens) -> tuple[str, list[str], str]:
 def check_tokens(tokens) -> None:
     for i, token in enumerate(tokens):
         if not isinstance(token, str):
-            raise TypeError(f"tokens[{i}] must be a str, got {reprlib.repr(token)} ({type(token).__name__})")
+            raise TypeError(f"tokens[{i}] must be a str, got {shown(token)}")
     if len(tokens) > MAX_TOKENS:
         raise ValueError(f"tokens must be at most {MAX_TOKENS}, got {len(tokens)}")
+    try:
+        split_text(" ".join(tokens))  # the field shows them so
+    except ValueError as error:
+        raise ValueError(f"tokens: their {error}") from None
 
 
 def check_mask_bytes(value: bytes) -> None:
     if set(value) - {0, 1} or isqrt(len(value)) ** 2 != len(value):
-        raise ValueError(f"custom_mask must be T * T bytes of 0 and 1, got {reprlib.repr(value)}: set mask instead")
+        raise ValueError(f"custom_mask must be T * T bytes of 0 and 1, got {short(value)}: set mask instead")
 
 
 def check_kind(kind, T: int, custom_mask: bytes) -> None:
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    check_choice("kind", kind, KINDS)
     if kind == "custom" and (len(custom_mask) != T * T or not set(custom_mask) <= {0, 1}):
         side = f"is {isqrt(len(custom_mask))} x {isqrt(len(custom_mask))}" if custom_mask else "is not set"
         raise ValueError(f"kind 'custom' needs a mask of {T} x {T} for {T} tokens, but the mask {side}")
 
 
+def check_choice(name: str, value, allowed) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {shown(value)}; allowed are {', '.join(allowed)}")
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")
+
+
+def check_flag(name: str, value) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+
+
 def check_number(name: str, value, low: int, high: int, high_name: str = "") -> None:
     top = f"{high} ({high_name})" if high_name else f"{high}"
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be a whole number from {low} to {top}, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a whole number from {low} to {top}, got {shown(value)}")
     if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {top}, got {value}")
+        raise ValueError(f"{name} must be from {low} to {top}, got {short(value)}")
 
 
 def check_selected(value, T: int) -> None:
     if value is None:
         return
     if not T:
-        raise ValueError(f"selected must be None, because there are no tokens, got {value!r}")
+        raise ValueError(f"selected must be None, because there are no tokens, got {short(value)}")
     check_number("selected", value, 0, T - 1, "the last token")

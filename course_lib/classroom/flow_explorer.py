@@ -8,10 +8,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 
-from .._check import shown, whole_number
+from .._check import short, shown, whole_number
 from ..block_costs import BlockShape
 from . import flow_words, pictures
-from .explorer_checks import check_number
+from .explorer_checks import check_flag, check_number
 from .palette import LIGHT
 from .widgets import ExplorerWidget
 
@@ -46,8 +46,7 @@ class DataFlowExplorer(ExplorerWidget, source="flow_explorer"):
             if getattr(shape, name) % 2:
                 raise ValueError(f"shape must divide over 2 devices: {name} must be even, got {getattr(shape, name)}")
         whole_number("tokens", tokens, low=1)
-        if not isinstance(fused, bool):
-            raise TypeError(f"fused must be True or False, got {shown(fused)}")
+        check_flag("fused", fused)
         check_number("devices", devices, 1, 2)
         graphs = flow_words.everything(shape, tokens)
         last = len(graphs[flow_words.variant(fused, devices)]["said"]) - 1
@@ -93,7 +92,7 @@ class DataFlowExplorer(ExplorerWidget, source="flow_explorer"):
                 check_number(name, value, 1, 2)
             elif value and value not in self.shown["told"]:
                 names = ", ".join(f"{each!r}" for each in self.shown["told"])
-                raise ValueError(f"selected must be '' or one of {names}, got {value!r}")
+                raise ValueError(f"selected must be '' or one of {names}, got {short(value)}")
         except (TypeError, ValueError) as error:
             raise t.TraitError(str(error)) from None
         return value

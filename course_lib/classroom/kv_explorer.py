@@ -11,7 +11,7 @@ from .. import block_costs
 from ..block_costs import PALM, BlockShape
 from . import pictures
 from .cache_words import plural
-from .explorer_checks import check_number
+from .explorer_checks import check_choice, check_number
 from .number_words import brief, size
 from .palette import LIGHT
 from .widgets import ExplorerWidget
@@ -159,10 +159,7 @@ class KVExplorer(ExplorerWidget, source="kv_explorer"):
 
 def _check(name: str, value, model: str) -> None:
     if name == "model":
-        if not isinstance(value, str):
-            raise TypeError(f"model must be a str, got {value!r} ({type(value).__name__})")
-        if value not in PALM:
-            raise ValueError(f"model must be one of {', '.join(PALM)}, got {value!r}")
+        check_choice(name, value, PALM)
     elif name == "kv_heads":
         heads = PALM[model][1].heads
         check_number(name, value, 1, heads, f"the query heads of {model}")

@@ -7,7 +7,7 @@ import traitlets
 from .banks import load_banks
 from .course_map import LESSONS
 from .progress_file import MAX_BYTES
-from .widgets import CourseWidget
+from .widgets import OURS, CourseWidget
 
 
 def summary(record: dict) -> list[dict]:
@@ -53,9 +53,9 @@ def words(lessons: list[dict]) -> str:
 class ProgressPanel(CourseWidget, source="progress"):
     """What `progress` shows in a cell. It follows every answer given in this kernel."""
 
-    lessons = traitlets.List().tag(sync=True)
-    notice = traitlets.Unicode().tag(sync=True)
-    where = traitlets.Unicode().tag(sync=True)
+    lessons = traitlets.List().tag(**OURS)
+    notice = traitlets.Unicode().tag(**OURS)
+    where = traitlets.Unicode().tag(**OURS)
 
     def __init__(self, progress):
         self._progress = progress
@@ -90,7 +90,7 @@ class ProgressPanel(CourseWidget, source="progress"):
             elif action == "restore":
                 reply["text"] = self._progress.restore_text(_text(content.get("text")))
             elif action == "reset":
-                reply["text"] = self._progress.reset(str(content.get("confirm", ""))[:20])
+                reply["text"] = self._progress.reset(content.get("confirm", ""))
             elif action == "refresh":
                 self.refresh(self._progress.snapshot())
             else:

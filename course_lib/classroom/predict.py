@@ -16,12 +16,13 @@ from fractions import Fraction
 
 import traitlets
 
+from .._check import short
 from . import rich
 from .banks import load_banks
 from .grading import RefusedError, parse_number
 from .progress import progress
 from .quiz import link, unknown
-from .widgets import CourseWidget
+from .widgets import OURS, CourseWidget
 
 __all__ = ["Prediction", "Reveal", "predict"]
 
@@ -35,7 +36,7 @@ def predict(name: str) -> "Prediction":
     """
     predictions = load_banks().predictions
     if not isinstance(name, str):
-        raise TypeError(f"name = {name!r}: a prediction is named by a string such as 'prefix_mask.count'")
+        raise TypeError(f"name = {short(name)}: a prediction is named by a string such as 'prefix_mask.count'")
     if name not in predictions:
         raise ValueError(unknown("name", name, {"predictions": predictions}))
     return Prediction(predictions[name])
@@ -44,12 +45,12 @@ def predict(name: str) -> "Prediction":
 class Prediction(CourseWidget, source="predict"):
     """A question whose answer the next picture shows. `value` is the guess: a number, an option, or one value an x."""
 
-    asked = traitlets.Dict().tag(sync=True)
-    guess = traitlets.Any().tag(sync=True)
-    locked = traitlets.Bool().tag(sync=True)
-    reply = traitlets.Dict().tag(sync=True)  # the browser's last message answered: its number, and a note in words
+    asked = traitlets.Dict().tag(**OURS)
+    guess = traitlets.Any().tag(**OURS)
+    locked = traitlets.Bool().tag(**OURS)
+    reply = traitlets.Dict().tag(**OURS)  # the browser's last message answered: its number, and a note in words
     draft = traitlets.Any().tag(sync=True)  # the browser's own: what is set but not committed
-    notice = traitlets.Unicode().tag(sync=True)
+    notice = traitlets.Unicode().tag(**OURS)
 
     def __init__(self, entry: dict):
         self._entry, self._value, self._locked = entry, None, False
@@ -72,9 +73,9 @@ class Prediction(CourseWidget, source="predict"):
         characters. truth: if given, a sentence compares the guess with it; of the kind of the guess.
         """
         if not callable(draw):
-            raise TypeError(f"draw = {draw!r}: must be a function of the guess that returns a matplotlib figure")
+            raise TypeError(f"draw = {short(draw)}: must be a function of the guess that returns a matplotlib figure")
         if not isinstance(alt, str) or len(alt.strip()) < 20:
-            raise ValueError(f"alt = {alt!r}: describe the picture in one sentence, at least 20 characters")
+            raise ValueError(f"alt = {short(alt)}: describe the picture in one sentence, at least 20 characters")
         if truth is not None:
             truth = _truth(self._entry, truth)
         shown = Reveal(self, draw, alt.strip(), truth)
@@ -138,9 +139,9 @@ class Prediction(CourseWidget, source="predict"):
 class Reveal(CourseWidget, source="predict"):
     """The picture that follows a prediction."""
 
-    picture = traitlets.Bytes().tag(sync=True)
-    alt = traitlets.Unicode().tag(sync=True)
-    line = traitlets.Unicode().tag(sync=True)
+    picture = traitlets.Bytes().tag(**OURS)
+    alt = traitlets.Unicode().tag(**OURS)
+    line = traitlets.Unicode().tag(**OURS)
 
     def __init__(self, prediction: Prediction, draw: Callable, alt: str, truth):
         self._prediction, self._draw, self._truth = prediction, draw, truth
@@ -243,16 +244,20 @@ def _in_range(entry: dict, value):
 def _truth(entry: dict, truth):
     """Check the truth that a lesson gives; it may lie between steps, but must be of the guess's kind."""
     if entry["kind"] == "choice":
-        if truth not in entry["options"]:
-            raise ValueError(f"truth = {truth!r}: must be one of the options, {', '.join(map(repr, entry['options']))}")
+        if not isinstance(truth, str) or truth not in entry["options"]:
+            raise ValueError(
+                f"truth = {short(truth)}: must be one of the options, {', '.join(map(repr, entry['options']))}"
+            )
         return truth
     try:
         numbers = [float(each) for each in ([truth] if entry["kind"] == "number" else truth)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         numbers = [math.nan]
     wanted = 1 if entry["kind"] == "number" else len(entry["xs"])
     if len(numbers) != wanted or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"truth = {truth!r}: must be {'a number' if wanted == 1 else f'{wanted} numbers'}, finite")
+        raise ValueError(
+            f"truth = {short(truth)}: must be {'a number' if wanted == 1 else f'{wanted} numbers'}, finite"
+        )
     return numbers[0] if entry["kind"] == "number" else numbers
 
 

@@ -12,6 +12,7 @@ aside, never overwritten.
     progress.reset("forget")        start anew; the old file is kept beside as progress.before-reset.json
 """
 
+import contextlib
 import os
 import threading
 import warnings
@@ -21,7 +22,8 @@ from pathlib import Path
 
 import filelock
 
-from .progress_file import SECTIONS, empty, merge, parse, read, replace, to_text
+from .._check import short, shown
+from .progress_file import SECTIONS, as_path, can_be_read, check_size, empty, merge, parse, read, replace, to_text
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -46,7 +48,8 @@ class Progress:
     def path(self) -> Path:
         """Where the record is kept."""
         if named := os.environ.get("COURSE_PROGRESS"):
-            return Path(named).expanduser()
+            with contextlib.suppress(RuntimeError):  # a ~, and no home
+                return Path(named).expanduser()
         checkout = _PACKAGE.parent
         return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "work" / "progress.json"
 
@@ -87,8 +90,8 @@ class Progress:
 
     def record_exercise(self, name: str, state: str) -> None:
         """Keep the outcome of a check: untouched (not recorded), wrong or right. What was right once stays right."""
-        if state not in ("untouched", "wrong", "right"):
-            raise ValueError(f"state = {state!r}: allowed are 'untouched', 'wrong' and 'right'")
+        if not isinstance(state, str) or state not in ("untouched", "wrong", "right"):
+            raise ValueError(f"state = {short(state)}: allowed are 'untouched', 'wrong' and 'right'")
 
         def change(entry: dict | None) -> dict:
             best = "right" if "right" in (state, (entry or {}).get("state")) else "wrong"
@@ -103,22 +106,26 @@ class Progress:
 
     def export(self, path: str | Path) -> str:
         """Write a copy. A file that is there already is replaced only if it is a progress file."""
-        path = Path(path).expanduser()
+        path = as_path(path)
         if path.exists():
             try:
                 read(path)
             except (OSError, ValueError):
                 raise FileExistsError(
-                    f"path = {str(path)!r}: is something else than progress; choose another name"
+                    f"path = {short(str(path))}: is something else than progress; choose another name"
                 ) from None
-        replace(path, self.export_text())
+        try:
+            replace(path, self.export_text())
+        except OSError as error:
+            told = f"path = {short(str(path))}: cannot be written ({error.strerror or error}); choose another place"
+            raise type(error)(told) from None
         return f"Progress copied to {path}."
 
     def restore(self, path: str | Path) -> str:
         """Merge a progress file into this record, the best of both. ValueError says what is wrong with the file."""
-        path = Path(path).expanduser()
+        path = as_path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"path = {str(path)!r}: there is no such file")
+            raise FileNotFoundError(f"path = {short(str(path))}: there is no such file")
         return self._restore(read(path))
 
     def restore_text(self, text: str) -> str:
@@ -127,8 +134,8 @@ class Progress:
 
     def reset(self, confirm: str = "") -> str:
         """Forget everything, if `confirm` is "forget". The old file stays beside as progress.before-reset.json."""
-        if confirm != "forget":
-            raise ValueError(f'confirm = {confirm!r}: to forget all progress, call progress.reset("forget")')
+        if not isinstance(confirm, str) or confirm != "forget":
+            raise ValueError(f'confirm = {short(confirm)}: to forget all progress, call progress.reset("forget")')
         kept = self.path.with_suffix(".before-reset.json")
         with self.lock:
             before = self.snapshot()
@@ -162,6 +169,7 @@ class Progress:
 
     def _restore(self, other: dict) -> str:
         with self.lock:
+            check_size(merge(self.snapshot(), other), "together with yours it")
             self._unsaved = merge(self._unsaved, other)
             self._save()
         self._tell()
@@ -170,13 +178,17 @@ class Progress:
 
     def _change(self, section: str, name: str, change) -> None:
         with self.lock:
-            self._unsaved[section][name] = change(self.snapshot()[section].get(name))
+            entry = change(self.snapshot()[section].get(name) if isinstance(name, str) else None)
+            if not isinstance(name, str) or not can_be_read({**empty(), section: {name: entry}}):
+                raise ValueError(f"{section}: {shown(name)} with {short(entry)} is nothing that progress can keep")
+            self._unsaved[section][name] = entry
             self._save()
         self._tell()
 
     def _save(self) -> None:
         def write() -> None:
             data = merge(self._read_or_set_aside(), self._unsaved)
+            check_size(data, "with this answer it")
             replace(self.path, to_text(data, separators=(",", ":")))
             self._unsaved = empty()
             self._notices.pop("write", None)
@@ -187,11 +199,11 @@ class Progress:
         """Do something under the file's lock. What the place refuses is said once in words, never raised: None then."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.path}.lock", timeout=5):
+            with filelock.FileLock(f"{os.path.realpath(self.path)}.lock", timeout=5):  # a link's file has one lock
                 return action()
         except filelock.Timeout:
             self._say("write", f"Another notebook has kept {self.path.name} busy; this is saved with your next answer.")
-        except (OSError, NotImplementedError) as error:
+        except (OSError, NotImplementedError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             self._say(
                 "write",

@@ -4,12 +4,16 @@ import contextlib
 import copy
 import functools
 import json
+import math
 import os
 import re
 import tempfile
 from pathlib import Path
 
+from .._check import short, shown
+
 MAX_BYTES = 5_000_000
+MAX_ENTRIES = 1000  # of a section, several times what the course has: reading must not take long
 SECTIONS = ("questions", "predictions", "exercises")
 _WHEN = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$"}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
@@ -21,7 +25,8 @@ def _record(required: dict) -> dict:
 
 def _section(required: dict) -> dict:
     names = {"pattern": r"^[A-Za-z0-9_.]{1,100}$"}
-    return {"type": "object", "propertyNames": names, "additionalProperties": _record(required)}
+    rules = {"propertyNames": names, "additionalProperties": _record(required)}
+    return {"type": "object", "maxProperties": MAX_ENTRIES, **rules}
 
 
 _STATUS = {"enum": ["new", "missed", "right", "shown"]}
@@ -45,23 +50,58 @@ _FILE = _record(
 
 def parse(text: str) -> dict:
     """Turn the text of a progress file into a record; ValueError says in words why it is none."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, the text of a progress file, got {shown(text)}")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 1_000_000} MB, too large for progress")
     try:
-        data = json.loads(text, parse_constant=_no_constant)
+        data = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ValueError("it is damaged, or something else than progress (not JSON)") from None
     version = data.get("schema") if isinstance(data, dict) else None
     if isinstance(version, int) and version > 1:
         raise ValueError(f"it was written by a newer version of the course (format {version}, this one knows 1)")
     try:
-        error = next(_validator().iter_errors(data), None)
+        place = wrong_place(data)
     except RecursionError:
         raise ValueError("it is nested too deeply for progress") from None
-    if error is not None:
-        place = ".".join(str(step)[:60] for step in error.absolute_path) or "the whole"
+    if place:
         raise ValueError(f"it is damaged, or something else than progress (at {place})")
     return data
+
+
+def wrong_place(data) -> str:
+    """Return where something is no record, such as `questions.prefix_mask.cost.tries`; empty where all is well."""
+    error = next(_validator().iter_errors(data), None)
+    return "" if error is None else ".".join(str(step)[:60] for step in error.absolute_path) or "the whole"
+
+
+def can_be_read(record: dict) -> bool:
+    """Would this record be one again after it is written?"""
+    try:
+        return not wrong_place(record) and bool(to_text(record))
+    except Exception:  # what is no JSON may raise anything of its own
+        return False
+
+
+def check_size(record: dict, who: str) -> None:
+    """Refuse, in words, what is too large to be read again."""
+    if any(len(record[section]) > MAX_ENTRIES for section in SECTIONS):
+        raise ValueError(f"{who} would have more than {MAX_ENTRIES} entries of a kind, too many for progress")
+    if len(to_text(record)) > MAX_BYTES:
+        raise ValueError(f"{who} would be larger than {MAX_BYTES // 1_000_000} MB, too large for progress")
+
+
+def as_path(path) -> Path:
+    """Return the path that a learner named, with ~ for home."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"path must be the name of a file, got {shown(path)}")
+    name = os.path.expanduser(path)
+    if "\0" in name or not 0 < len(name) <= 4000 or re.search("[\ud800-\udc7f\udd00-\udfff]", name):
+        raise ValueError(f"path = {short(name)}: must be the name of a file, from 1 to 4000 characters")
+    if name.startswith("~"):
+        raise ValueError(f"path = {short(name)}: there is no such home folder; write the whole path")
+    return Path(name)
 
 
 def merge(first: dict, second: dict) -> dict:
@@ -106,6 +146,13 @@ def _no_constant(name: str):
     raise ValueError(name)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):  # 1e999 is legal JSON, and could never be written again
+        raise ValueError(digits)
+    return number
+
+
 @functools.cache
 def _validator():
     import jsonschema
@@ -132,7 +179,8 @@ def to_text(record: dict, **options) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file as a whole: beside it first, on disk for certain, then put in its place."""
+    """Write a file as a whole: beside it first, on disk for certain, then put in its place. A link stays a link."""
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=re.sub(r"\W", "_", path.stem)[:40], suffix=".tmp", dir=path.parent)
     try:

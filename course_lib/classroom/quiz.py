@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import traitlets
 
+from .._check import short
 from . import rich
 from .banks import load_banks
 from .grading import RefusedError, grade, reveal, shown_order, written
 from .progress import progress
-from .widgets import CourseWidget
+from .widgets import OURS, CourseWidget
 
 __all__ = ["QuizDeck", "quiz"]
 
@@ -27,7 +28,7 @@ def quiz(name: str) -> "QuizDeck":
     """
     banks = load_banks()
     if not isinstance(name, str):
-        raise TypeError(f"name = {name!r}: a deck or question is named by a string such as 'prefix_mask.cost'")
+        raise TypeError(f"name = {short(name)}: a deck or question is named by a string such as 'prefix_mask.cost'")
     if name in banks.decks:
         return QuizDeck([banks.questions[question] for question in banks.decks[name]])
     if name in banks.questions:
@@ -38,22 +39,22 @@ def quiz(name: str) -> "QuizDeck":
 def unknown(argument: str, name: str, known: dict) -> str:
     """Say that a name is unknown, what may have been meant, and what there is."""
     names = [each for group in known.values() for each in group]
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name[:200], names, n=1)
     meant = f" Did you mean {close[0]!r}?" if close else ""
     lists = "; ".join(f"{title}: {', '.join(sorted(group)) or 'none'}" for title, group in known.items())
-    return f"{argument} = {name[:80]!r}: no bank has it.{meant} There are {lists}"
+    return f"{argument} = {short(name)}: no bank has it.{meant} There are {lists}"
 
 
 class QuizDeck(CourseWidget, source="quiz"):
     """The widget of a deck. `questions` is what may be seen before answering; `states` is where the learner stands."""
 
-    questions = traitlets.List().tag(sync=True)
-    states = traitlets.Dict().tag(sync=True)
+    questions = traitlets.List().tag(**OURS)
+    states = traitlets.Dict().tag(**OURS)
     current = traitlets.Any(0).tag(sync=True)  # which question is open, and what is chosen but not checked:
     drafts = traitlets.Any().tag(sync=True)  # the browser's own, kept here so that they outlive a reload of the page
-    notice = traitlets.Unicode().tag(sync=True)
-    title = traitlets.Unicode("Quiz").tag(sync=True)
-    summary = traitlets.Unicode().tag(sync=True)  # how the whole deck stands, in words; an exam says it
+    notice = traitlets.Unicode().tag(**OURS)
+    title = traitlets.Unicode("Quiz").tag(**OURS)
+    summary = traitlets.Unicode().tag(**OURS)  # how the whole deck stands, in words; an exam says it
 
     def __init__(self, questions: list[dict]):
         self._bank = {question["id"]: question for question in questions}

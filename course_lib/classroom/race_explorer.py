@@ -18,7 +18,7 @@ from . import pictures, race_words
 from .explorer_checks import check_number
 from .race_pictures import draw_race
 from .race_words import DIM, EIGHTHS, FORMS, HEADS, TILE, key, place
-from .widgets import ExplorerWidget, HeardWhileBusy
+from .widgets import OURS, ExplorerWidget, HeardWhileBusy
 
 LENGTHS = race_words.LENGTHS
 PROBE = LENGTHS[1]  # from here, the time of a longer softmax is estimated
@@ -70,9 +70,9 @@ class KernelRaceExplorer(HeardWhileBusy, ExplorerWidget, source="race_explorer")
 
     total_len = t.Int(4096).tag(sync=True)
     prefix_eighths = t.Int(4).tag(sync=True)
-    measured = t.Dict().tag(sync=True)
-    busy = t.Bool(False).tag(sync=True)
-    said = t.Unicode("").tag(sync=True)
+    measured = t.Dict().tag(**OURS)
+    busy = t.Bool(False).tag(**OURS)
+    said = t.Unicode("").tag(**OURS)
     setting = t.Dict(read_only=True).tag(sync=True)  # sizes and the recorded race, which the browser draws
 
     def __init__(self, total_len=4096, prefix_eighths=4):

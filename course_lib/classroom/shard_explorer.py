@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from . import pictures
-from .explorer_checks import check_number
+from .explorer_checks import check_flag, check_number
 from .number_words import size
 from .palette import LIGHT
 from .shard_words import Sent, sent, sentences
@@ -82,8 +82,7 @@ class ShardExplorer(ExplorerWidget, source="shard_explorer"):
 
 def _check(name: str, value, total_len: int) -> None:
     if name == "training":
-        if not isinstance(value, bool):
-            raise TypeError(f"training must be True or False, got {value!r} ({type(value).__name__})")
+        check_flag(name, value)
     elif name == "prefix_len":
         check_number(name, value, 0, total_len, "total_len")
         if value % (total_len // EIGHTHS):

@@ -6,6 +6,7 @@ import textwrap
 
 from IPython.display import display
 
+from .._check import short
 from .pictures import png
 
 
@@ -31,7 +32,7 @@ def show(figure, *, alt: str) -> None:
     be seen: at least 20 characters.
     """
     if not isinstance(alt, str) or len(alt.strip()) < 20:
-        raise ValueError(f"alt = {alt!r}: describe the picture in one sentence, at least 20 characters")
+        raise ValueError(f"alt = {short(alt)}: describe the picture in one sentence, at least 20 characters")
     display(_Bundle({"image/png": base64.b64encode(png(figure)).decode("ascii"), "text/plain": alt}))
     words(f"*{alt}*", plain=alt)
 
@@ -41,5 +42,7 @@ def show_source(thing) -> None:
     try:
         source = inspect.getsource(thing)
     except (OSError, TypeError):
-        raise TypeError(f"thing = {thing!r}: only something written in a Python file has a source to show") from None
+        raise TypeError(
+            f"thing = {short(thing)}: only something written in a Python file has a source to show"
+        ) from None
     words(f"```python\n{textwrap.dedent(source).rstrip()}\n```")

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from .._check import shown
 from . import pictures
-from .explorer_checks import check_number
+from .explorer_checks import check_choice, check_flag, check_number
 from .palette import LIGHT
 from .state_words import DIGITS, NOUNS, REFUSED, VALUES, number, sentences, size
 from .widgets import ExplorerWidget
@@ -177,13 +176,9 @@ def _check(name: str, value, given: dict) -> None:
         if value not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(map(str, FEATURES))}, got {value}")
     elif name == "feature_map":
-        if not isinstance(value, str):
-            raise TypeError(f"feature_map must be a str, got {shown(value)}")
-        if value not in MAPS:
-            raise ValueError(f"feature_map must be one of {', '.join(MAPS)}, got {value!r}")
+        check_choice(name, value, MAPS)
     elif name == "normalize":
-        if not isinstance(value, bool):
-            raise TypeError(f"normalize must be True or False, got {shown(value)}")
+        check_flag(name, value)
         if value and given["feature_map"] == "identity":
             raise ValueError(REFUSED)
     elif name == "step":

@@ -14,9 +14,9 @@ A lone surrogate counts as U+FFFD. `static/mask_rules.js` is the same rule in Ja
 many scripts holds the two together. Source for graphemes: Unicode Standard Annex 29.
 """
 
-import reprlib
-
 import regex
+
+from .._check import shown
 
 MAX_TOKENS = 256
 MAX_CHARACTERS = 20_000
@@ -49,7 +49,7 @@ def split_text(text: str) -> list[str]:
     ['The', 'lantern', "isn't", 'lost', ':', '3.5', 'km', 'away', '.']
     """
     if not isinstance(text, str):
-        raise TypeError(f"text must be a str, got {reprlib.repr(text)} ({type(text).__name__})")
+        raise TypeError(f"text must be a str, got {shown(text)}")
     text = well_formed(text)
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"text must have at most {MAX_CHARACTERS} characters, got {len(text)}")

@@ -14,9 +14,10 @@ import numpy as np
 import traitlets
 from IPython.display import display
 
+from course_lib._check import shown
 from course_lib.training import Record, Run
 
-from .widgets import HeardWhileBusy
+from .widgets import OURS, HeardWhileBusy
 
 __all__ = ["TrainingPanel", "train_live"]
 
@@ -38,24 +39,24 @@ def train_live(run: Run, *, title: str | None = None, until: int | None = None) 
 class TrainingPanel(HeardWhileBusy, source="training_panel"):
     """The panel of one run. `train` trains and shows it; a panel that is only shown tells how far the run is."""
 
-    title = traitlets.Unicode().tag(sync=True)
-    state = traitlets.Unicode().tag(sync=True)  # ready, running, stopping, stopped, finished or failed
-    steps = traitlets.Int().tag(sync=True)
-    step = traitlets.Int().tag(sync=True)
-    losses = traitlets.Bytes().tag(sync=True)  # float32; each the mean of `every` steps
-    every = traitlets.Int(1).tag(sync=True)
-    tokens_read = traitlets.Int().tag(sync=True)
-    tokens_taught = traitlets.Int().tag(sync=True)
-    seconds = traitlets.Float().tag(sync=True)
-    measured = traitlets.Unicode().tag(sync=True)  # the last evaluation, in words
-    message = traitlets.Unicode().tag(sync=True)  # what happened, and what to do now
+    title = traitlets.Unicode().tag(**OURS)
+    state = traitlets.Unicode().tag(**OURS)  # ready, running, stopping, stopped, finished or failed
+    steps = traitlets.Int().tag(**OURS)
+    step = traitlets.Int().tag(**OURS)
+    losses = traitlets.Bytes().tag(**OURS)  # float32; each the mean of `every` steps
+    every = traitlets.Int(1).tag(**OURS)
+    tokens_read = traitlets.Int().tag(**OURS)
+    tokens_taught = traitlets.Int().tag(**OURS)
+    seconds = traitlets.Float().tag(**OURS)
+    measured = traitlets.Unicode().tag(**OURS)  # the last evaluation, in words
+    message = traitlets.Unicode().tag(**OURS)  # what happened, and what to do now
     log = traitlets.Bool(False).tag(sync=True)  # the browser's own: the scale of the curve
 
     def __init__(self, run: Run, *, title: str | None = None):
         if not isinstance(run, Run):
-            raise TypeError(f"run must be a course_lib.training.Run, got {run!r}")
+            raise TypeError(f"run must be a course_lib.training.Run, got {shown(run)}")
         if title is not None and not isinstance(title, str):
-            raise TypeError(f"title must be a str, got {title!r}")
+            raise TypeError(f"title must be a str, got {shown(title)}")
         self._run, self._lock, self._shown_at = run, threading.RLock(), -np.inf
         super().__init__(title=title or run.record.objective or "Training", steps=run.steps)
         self._show("finished" if run.finished else "stopped" if run.step else "ready")

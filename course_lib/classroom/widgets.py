@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anywidget
+import traitlets
 
+from .._check import shown
 from .palette import css_variables
 
 STATIC = Path(__file__).parent / "static"
@@ -35,18 +37,39 @@ def stylesheet(name: str) -> str:
     return "\n".join([css_variables(), *((STATIC / part).read_text("utf-8") for part in ("common.css", *needed)), text])
 
 
+OURS = {"sync": True, "ours": True}  # the tags of a trait that Python sets and the browser only shows
+
+
+def _say_briefly(trait: traitlets.TraitType) -> None:
+    """Let a trait refuse a value in a few words: traitlets quotes all of it, and trusts its repr."""
+
+    def error(owner, value, error=None, info=None):
+        wanted = trait.info()
+        raise traitlets.TraitError(f"{trait.name or 'an item'} must be {wanted}, got {shown(value)}")
+
+    trait.error = error
+    if isinstance(inner := getattr(trait, "_trait", None), traitlets.TraitType):
+        _say_briefly(inner)
+
+
 class CourseWidget(anywidget.AnyWidget):
     """A widget drawn in the browser by `static/NAME.js`; declare one with `class X(CourseWidget, source="name")`.
 
     Without a kernel (a code host, an unrun notebook, an HTML export) the reader sees `fallback()` instead: a picture,
     or text as HTML. `describe()` is the widget in words; it is also its repr, so that saved outputs never change by
     themselves.
+
+    Messages of the browser may hold anything. What is said there of a trait that is `OURS` or read-only is not heard,
+    and what a trait cannot be is refused in words.
     """
 
     def __init_subclass__(cls, source: str | None = None, **kwargs):
         if source is not None:
             cls._esm, cls._css = module_source(source), stylesheet(source)
         super().__init_subclass__(**kwargs)
+        for trait in vars(cls).values():
+            if isinstance(trait, traitlets.TraitType):
+                _say_briefly(trait)
 
     def describe(self) -> str:
         """Return everything that the widget shows, in plain sentences."""
@@ -55,6 +78,22 @@ class CourseWidget(anywidget.AnyWidget):
     def fallback(self) -> dict[str, str | bytes]:
         """Return what stands in for the widget, by MIME type: `image/png` as bytes, or `text/html` as text."""
         return {}
+
+    def set_state(self, sync_data):
+        """Take over what the browser has changed, as far as that is its to change."""
+        if isinstance(sync_data, dict):
+            theirs = {name: value for name, value in sync_data.items() if self._is_theirs(name)}
+            for name, value in theirs.items():
+                trait = self.traits()[name]
+                if isinstance(value, bool) and isinstance(trait, traitlets.Int):
+                    trait.error(self, value)  # True equals 1, and would slip in unseen
+            super().set_state(theirs)
+
+    def _is_theirs(self, name) -> bool:
+        trait = self.traits().get(name)
+        if trait is None or trait.read_only or trait.metadata.get("ours"):
+            return False
+        return not name.startswith("_") or name == "_view_count"
 
     def __repr__(self) -> str:
         return self.describe()
@@ -85,8 +124,16 @@ class ExplorerWidget(CourseWidget):
             self._whole = before
 
     def set_state(self, sync_data):
+        names = [name for name in sync_data if name in self.traits()] if isinstance(sync_data, dict) else []
+        before = {name: getattr(self, name) for name in names}
         with self._given_whole():
             super().set_state(sync_data)
+            try:
+                self.describe()
+            except Exception as error:  # each part may be allowed, and the whole make no sense
+                for name in filter(self._is_theirs, names):
+                    self.set_trait(name, before[name])
+                raise traitlets.TraitError(f"{', '.join(names)}: do not fit the rest of the state ({error})") from None
 
     def notify_change(self, change):
         with self.hold_sync():  # a change and what it moves reach the browser as one message

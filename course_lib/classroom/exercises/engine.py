@@ -6,15 +6,17 @@ is. A judge names each mistake it knows by a slug, so that a test can hold the d
 
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from ..._check import short
 from ..progress import progress
 from ..show import show, show_source, words
 
 EXERCISES: dict[str, "Exercise"] = {}
+MOST_SAID = 2000  # characters of a verdict
 
 
 class Untouched(Exception):  # noqa: N818 - a state, not an error
@@ -50,7 +52,7 @@ class Verdict:
 
     def _ipython_display_(self):
         sign = {"untouched": "○", "wrong": "✗", "right": "✓"}[self.state]
-        words(f"**{sign} {self.exercise}: {self.state}.** {self.message}", plain=str(self))
+        words(f"**{sign} {self.exercise}: {self.state}.** {_as_text(self.message)}", plain=str(self))
         if self.draw is not None:
             show(self.draw(), alt=self.alt)
 
@@ -91,7 +93,11 @@ class Exercise:
             clue = str(state) or "Replace the dots, then run the cell again."
             return Verdict(self.name, "untouched", f"{clue} `check.{self.name}.hint()` helps.")
         except Wrong as wrong:
-            return Verdict(self.name, "wrong", wrong.message, wrong.slug, wrong.draw, wrong.alt)
+            message = wrong.message if len(wrong.message) <= MOST_SAID else f"{wrong.message[:MOST_SAID]} ..."
+            return Verdict(self.name, "wrong", message, wrong.slug, wrong.draw, wrong.alt)
+        except Exception as error:  # a judge reads whatever a learner's function returns, and some things bite
+            message = f"What your function returned cannot be compared with what is asked for: {_said(error)}."
+            return Verdict(self.name, "wrong", message, "unreadable")
         return Verdict(self.name, "right", praise or "Every case agrees.")
 
     def hint(self) -> None:
@@ -112,7 +118,22 @@ class Exercise:
 
 def quoted(text: object) -> str:
     """Return foreign text as a Markdown code span, where neither Markdown nor HTML is read."""
-    return "`" + " ".join(str(text).replace("`", "'").split())[:300] + "`"
+    try:
+        text = str(text)
+    except Exception:  # of somebody's own
+        text = short(text)
+    return "`" + " ".join(text[:3000].replace("`", "'").split())[:300] + "`"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {quoted(error)}"
+
+
+def _as_text(message: str) -> str:
+    """Return a message in Markdown in which nothing outside a code span is read as HTML."""
+    parts = message.split("`")
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _guarded(function: Callable, *arguments):
@@ -130,18 +151,22 @@ def _guarded(function: Callable, *arguments):
         result = function(*arguments)
     except NotImplementedError:
         raise Untouched from None
-    except Exception as error:  # whatever a learner's code raises is an answer to be put into words
+    except (Exception, SystemExit) as error:  # whatever a learner's code raises is an answer to be put into words
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        message = f"{quoted(f'{name}({shown})')} raised {type(error).__name__}: {quoted(error)} (line {line})."
-        if "ellipsis" in str(error).lower():
+        message = f"{quoted(f'{name}({shown})')} raised {_said(error)} (line {line})."
+        if "ellipsis" in message.lower():
             raise Untouched from None
-        if "ambiguous" in str(error):
+        if "ambiguous" in message:
             message += " With tensors, write `|` and `&` for or and and, and put each comparison in brackets."
         raise Wrong("raised", message) from None
     if result is ...:
         raise Untouched
     if result is None:
         raise Wrong("returns_none", f"{quoted(f'{name}({shown})')} returned None. Is the `return` missing?")
+    if isinstance(result, Iterator):  # it may never end
+        raise Wrong("iterator", f"{quoted(f'{name}({shown})')} returned {quoted(short(result))}: make a list of it.")
+    if isinstance(result, int) and abs(result) >= 2**128:
+        raise Wrong("too_large", f"{quoted(f'{name}({shown})')} returned {short(result)}: that is too large by far.")
     return result
 
 
