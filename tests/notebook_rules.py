@@ -17,6 +17,7 @@ REACHES_OUT = (
 )
 MODULES = {"aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "socket", "subprocess", "urllib", "pip"}
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+DRAWN = re.compile(r"<(img|svg)\b[^>]*>", re.IGNORECASE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)[^)]*\)")
 
 
@@ -52,12 +53,31 @@ def has_description(outputs, place):
     return len("".join(following.get("data", {}).get("text/markdown", "")).strip()) > MIN_WORDS
 
 
+def bare_drawings(html):
+    """Pictures in HTML that neither have an alt text (an empty one says: nothing to be told) nor are hidden."""
+    for found in DRAWN.finditer(html):
+        attribute = r"\salt\s*=" if found[1].lower() == "img" else r"\saria-(label|labelledby|hidden)\s*="
+        if not re.search(attribute, found[0], re.IGNORECASE):
+            yield found[0][:60]
+
+
 def pictures_described(notebook):
     for cell in code_cells(notebook):
+        told = False
         for place, output in enumerate(cell.outputs):
-            picture = any(mime.startswith("image/") for mime in output.get("data", {}))
-            if picture and not has_description(cell.outputs, place):
-                yield f"{cell.id}: a picture without its line of description"
+            data = output.get("data", {})
+            if any(mime.startswith("image/") for mime in data):
+                told = has_description(cell.outputs, place)
+                if not told:
+                    yield f"{cell.id}: a picture without its line of description"
+            if any("plotly" in mime for mime in data) and not told:
+                yield f"{cell.id}: a plot to hover over, and no described picture of the same before it"
+            for bare in bare_drawings("".join(data.get("text/html", ""))):
+                yield f"{cell.id}: {bare} without a description"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for bare in bare_drawings(cell.source):
+                yield f"{cell.id}: {bare} without a description"
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for mark, words, target in LINK.findall(cell.source):

@@ -240,7 +240,8 @@ def test_a_state_that_does_not_hold_together_is_refused_whole():
 
 
 def test_saved_outputs_carry_a_picture_and_the_words():
-    data, _ = MaskExplorer()._repr_mimebundle_()
+    data, metadata = MaskExplorer()._repr_mimebundle_()
+    assert metadata["image/png"] == {"alt": data["text/plain"]}
     assert set(data) == {"text/plain", "image/png", "application/vnd.jupyter.widget-view+json"}
     assert data["text/plain"] == MaskExplorer().describe()
 

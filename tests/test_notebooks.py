@@ -51,6 +51,13 @@ def markdown(words):
     return new_output("display_data", data={"text/markdown": words})
 
 
+def html(words):
+    return new_output("display_data", data={"text/html": words, "text/plain": "x"})
+
+
+PLOT = new_output("display_data", data={"application/vnd.plotly.v1+json": {}})
+
+
 def good():
     """A notebook that keeps to every rule; each case below breaks one."""
     checked = {"tags": [rules.CHECKED]}
@@ -131,6 +138,11 @@ CASES = {
     "two words": ("pictures_described", outputs(4, picture(**{"text/plain": "A mask."}))),
     "words too late": ("pictures_described", outputs(4, picture(), markdown("x"), markdown(PICTURE))),
     "drawing": ("pictures_described", outputs(4, new_output("display_data", data={"image/svg+xml": "<svg/>"}))),
+    "picture in HTML": ("pictures_described", outputs(4, html('<p><img src="x.png" title="alt=no"></p>'))),
+    "drawing in HTML": ("pictures_described", outputs(4, html('<svg width="9"><title>x</title></svg>'))),
+    "picture in a text": ("pictures_described", set_in(["cells", 0, "source"], "# A\n<img src='x.png'>")),
+    "plot alone": ("pictures_described", outputs(4, PLOT)),
+    "plot before its picture": ("pictures_described", outputs(4, PLOT, picture(**{"text/plain": PICTURE}))),
     "text picture": ("pictures_described", set_in(["cells", 0, "source"], "![](x.png)")),
     "pip": ("offline", code("%pip install torch")),
     "conda": ("offline", code("%conda install torch")),
@@ -177,7 +189,9 @@ def test_a_broken_rule_is_noticed_and_no_other(broken, spoil):
         code("from urllib.parse import quote"),
         excused,
         outputs(4, picture(), markdown(f"*{PICTURE}*")),
-        outputs(4, new_output("display_data", data={"text/html": "<p>1/2 a/b</p>", "text/plain": "1/2"})),
+        outputs(4, html("<p>1/2 a/b</p>")),
+        outputs(4, html('<img width=9 alt=""><svg aria-hidden="true"></svg><svg role="img" aria-label="x"></svg>')),
+        outputs(4, picture(**{"text/plain": PICTURE}), markdown(f"*{PICTURE}*"), PLOT),
     ],
 )
 def test_what_is_allowed_is_not_complained_about(change):

@@ -103,6 +103,8 @@ class CourseWidget(anywidget.AnyWidget):
         data["text/plain"] = self.describe()  # anywidget cuts it at 110 characters; a description is whole
         for mime, content in self.fallback().items():
             data[mime] = base64.b64encode(content).decode("ascii") if isinstance(content, bytes) else content
+            if mime.startswith("image/"):
+                metadata[mime] = {"alt": data["text/plain"]}  # an export to HTML takes it
         return data, metadata
 
 
