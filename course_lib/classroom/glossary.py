@@ -8,7 +8,7 @@ import traitlets
 from . import rich
 from .glossary_terms import TERMS, Term
 from .quiz import link
-from .widgets import CourseWidget
+from .widgets import OURS, CourseWidget
 
 __all__ = ["Glossary", "glossary"]
 
@@ -32,7 +32,7 @@ def glossary(*names: str) -> "Glossary":
 class Glossary(CourseWidget, source="glossary"):
     """Words of the course, to be searched; a list of all of them without a kernel."""
 
-    terms = traitlets.List().tag(sync=True)
+    terms = traitlets.List().tag(**OURS)
 
     def __init__(self, terms: tuple[Term, ...]):
         self.chosen = terms

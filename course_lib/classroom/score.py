@@ -10,7 +10,7 @@ from .course_map import LESSONS
 from .exam_draw import KNOWN, NEW, lesson_of, standing
 from .progress import progress
 from .quiz import link
-from .widgets import CourseWidget
+from .widgets import OURS, CourseWidget
 
 SHOWN = 8  # objectives, until all are asked for
 
@@ -77,10 +77,10 @@ def row_in_words(row: dict) -> str:
 class ScoreTable(CourseWidget, source="score"):
     """What `score()` shows in a cell."""
 
-    rows = traitlets.List().tag(sync=True)
-    words = traitlets.Unicode().tag(sync=True)
-    shown = traitlets.Int(SHOWN).tag(sync=True)
-    notice = traitlets.Unicode().tag(sync=True)
+    rows = traitlets.List().tag(**OURS)
+    words = traitlets.Unicode().tag(**OURS)
+    shown = traitlets.Int(SHOWN).tag(**OURS)
+    notice = traitlets.Unicode().tag(**OURS)
 
     def __init__(self):
         super().__init__()
