@@ -105,3 +105,11 @@ def test_what_stands_out_is_noticed(gallery_page):
     problems = gallery.page.evaluate(WIDE)
     assert any("the page is" in problem for problem in problems)
     assert any("kv-words" in problem for problem in problems)
+
+
+def test_a_mask_in_a_pane_that_is_dragged_to_nothing_raises_no_error(gallery_page):
+    gallery = gallery_page(names=["mask", "attention", "blank"])
+    for width in (60, 20, 400):
+        gallery.page.set_viewport_size({"width": width, "height": 400})
+        gallery.settle()
+    assert gallery.page.errors == []
