@@ -5,7 +5,7 @@ Its layers are linear attention alone, with no MLP, no norm and no feature map. 
 descent on the examples; more layers take more steps, if the examples may correct each other: under the prefix mask each
 sees all, under the causal mask only the earlier ones.
 
-Source: Ding et al. 2023 (CausalLM is not optimal for in-context learning, arXiv 2308.06912), sections 3 and 4; von
+Source: Ding et al. 2024 (CausalLM is not optimal for in-context learning, arXiv 2308.06912), sections 3 and 4; von
 Oswald et al. 2022 (arXiv 2212.07677), section 3, for the layer.
 """
 

@@ -8,7 +8,7 @@ no place there: the prefix stays two dense products. It may still weigh its keys
 import torch
 from torch import Tensor
 
-from .._check import check_device, short, shown
+from .._check import check_device, shown
 from ._inputs import check_flag, check_prefix_len, check_qkv, check_scale
 from ._segments import segments
 from .reference import state_dtype
@@ -107,7 +107,5 @@ def _checked(log_decay, q: Tensor, used: Tensor) -> Tensor:
     log_decay = log_decay.masked_fill(~used, 0)
     if not ((log_decay <= 0) & log_decay.isfinite()).all():
         worst = log_decay.max().item() if log_decay.isfinite().all() else "one that is not finite"
-        raise ValueError(
-            f"log_decay must be finite and at most 0, the logarithm of a factor up to 1, got {short(worst)}"
-        )
+        raise ValueError(f"log_decay must be finite and at most 0, the logarithm of a factor up to 1, got {worst}")
     return log_decay
