@@ -122,7 +122,7 @@ def test_a_limit_ends_the_race_after_whole_rounds():
 def test_real_functions_are_told_apart():
     small, large = torch.ones(32, 32), torch.ones(512, 512)
     found = race({"small": lambda: small @ small, "large": lambda: large @ large}, repeats=5)
-    assert found.ratio("small", "large").high < 1
+    assert found.ratio("small", "large").median < 1  # 4,096 times the work: no busy machine turns that round
     assert "torch" in found.machine
 
 
