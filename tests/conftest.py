@@ -3,6 +3,7 @@
 import os
 import shutil
 import sysconfig
+import time
 import venv
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,3 +50,17 @@ def needs_triton():
         if os.environ.get("COURSE_TRITON") == "required":
             pytest.fail(f"{reason}, and COURSE_TRITON=required asks for the tests of its kernels", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.fixture
+def own_progress(tmp_path, monkeypatch):
+    """Keep what the test answers in a file of its own."""
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+
+
+@pytest.fixture
+def in_time():
+    """Fail what takes ten seconds of the processor: a hostile value takes a hundredth of that, or hangs."""
+    started = time.process_time()
+    yield
+    assert time.process_time() - started < 10

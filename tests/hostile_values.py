@@ -8,7 +8,7 @@ import traitlets
 
 from course_lib.classroom import progress
 
-LONGEST, SECONDS = 400, 10  # of a message, and of whatever is asked; it takes a hundredth of that
+LONGEST = 400  # of a message
 MARKUP = '<img src=x onerror="alert(1)"><script>alert(1)</script>'
 
 

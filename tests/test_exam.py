@@ -21,9 +21,7 @@ SHARE = -(-SIZE // len(TAUGHT))  # of a lesson, in an exam of the usual size
 WHEN = "2026-01-01T00:00:00+00:00"
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 def entry(status, tries=1, *, right=False, shown=False, response=None):

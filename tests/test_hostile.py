@@ -1,12 +1,11 @@
 """Hostile values everywhere: each is taken, or refused in a few words; nothing is executed, and nothing hangs."""
 
 import inspect
-import time
 from functools import partial
 
 import pytest
 import torch
-from hostile_values import LONGEST, SECONDS, SENT, VALUES, progress_again, refused
+from hostile_values import LONGEST, SENT, VALUES, progress_again, refused
 
 from course_lib.classroom import (
     AttentionExplorer,
@@ -32,17 +31,7 @@ from course_lib.model import Config, PrefixLM
 from course_lib.training import Run
 from course_lib.vocabulary import Vocabulary
 
-
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
-
-
-@pytest.fixture(autouse=True)
-def in_time():
-    started = time.process_time()
-    yield
-    assert time.process_time() - started < SECONDS
+pytestmark = pytest.mark.usefixtures("own_progress", "in_time")
 
 
 VOCABULARY = Vocabulary(["the", "bat"])

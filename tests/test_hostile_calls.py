@@ -2,12 +2,11 @@
 
 import math
 import re
-import time
 from functools import partial
 
 import pytest
 import torch
-from hostile_values import MARKUP, SECONDS, VALUES, Nasty, nested, progress_again, refused
+from hostile_values import MARKUP, VALUES, Nasty, nested, progress_again, refused
 from matplotlib.figure import Figure
 
 from course_lib import block_costs, cache, costs, glm, linear_costs, masks, objectives, probe, sequence_costs, stories
@@ -24,17 +23,7 @@ from course_lib.classroom.exercises.engine import MOST_SAID, _as_text
 from course_lib.kernels.linear import prefix_linear_attention
 from course_lib.vocabulary import Vocabulary
 
-
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
-
-
-@pytest.fixture(autouse=True)
-def in_time():
-    started = time.process_time()
-    yield
-    assert time.process_time() - started < SECONDS
+pytestmark = pytest.mark.usefixtures("own_progress", "in_time")
 
 
 VOCABULARY = Vocabulary(["the", "bat"])

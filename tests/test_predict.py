@@ -18,9 +18,7 @@ GUESS, TYPED, PICK, CURVE = (SAMPLE[f"sample.{name}"] for name in ("guess", "typ
 ALT = "A line with the guess drawn over it."
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 class Drawn:

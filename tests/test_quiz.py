@@ -20,9 +20,7 @@ ONE, SEVERAL, COUNT, CELLS, STEPS, SAY = (
 )
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 def said(question, response) -> str:

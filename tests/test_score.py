@@ -11,9 +11,7 @@ from course_lib.classroom.score import objective_rows, row_in_words, score
 BANKS = load_banks()
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 def test_every_objective_has_a_row_and_everything_is_counted_once():
