@@ -15,7 +15,7 @@ from . import attention_words, pictures
 from .explorer_checks import check_number, check_selected
 from .explorer_pictures import draw_attention
 from .text import well_formed
-from .widgets import CourseWidget
+from .widgets import CourseWidget, refused_in_words
 
 MAX_TOKENS = 96  # the longest story; all weights of all layers and heads go to the browser at once
 SHOWN = 8  # next tokens
@@ -230,7 +230,7 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
         name, value, config = proposal.trait.name, proposal.value, self._model.config
         if not self._settled:
             return value
-        try:
+        with refused_in_words():
             if name == "text":
                 self._edited(value)
             elif name == "prefix_len":
@@ -241,8 +241,6 @@ class AttentionExplorer(CourseWidget, source="attention_explorer"):
                 check_number(name, value, 1, config.heads, "the model's heads")
             elif name == "selected":
                 check_selected(value, len(self._ids))
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return value
 
     @t.observe("text")

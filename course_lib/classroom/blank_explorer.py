@@ -1,7 +1,6 @@
 """The blank explorer: a sentence of the learner's own, blanks to drag over it, and the row that GLM makes of them."""
 
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -12,7 +11,7 @@ from . import blank_words, pictures
 from .explorer_checks import check_number, read_tokens
 from .palette import LIGHT
 from .text import split_text, well_formed
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 DEFAULT_TEXT = "The lantern is lost. Mara climbs the stairs."
 DEFAULT_BLANKS = ((1, 3), (8, 9))
@@ -79,7 +78,7 @@ class BlankExplorer(ExplorerWidget, source="blank_explorer"):
     @t.validate("text", "tokens", "blanks", "order", "selected")
     def _check(self, proposal):
         name, value = proposal.trait.name, proposal.value
-        try:
+        with refused_in_words():
             if name == "text":
                 tokens = split_text(value)
                 if not self._whole:  # the browser, which has a dictionary, may count fewer
@@ -94,8 +93,6 @@ class BlankExplorer(ExplorerWidget, source="blank_explorer"):
                 return blank_words.check_order(value, len(self.blanks))
             if value is not None:
                 check_number(name, value, 0, len(self.layout.tokens) - 1, "the last column")
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return value
 
     @t.observe("text")
@@ -131,8 +128,7 @@ def draw_blanks(explorer: BlankExplorer) -> Figure:
     """Draw a BlankExplorer: the text with its blanks, the row with what each column predicts, and the row's mask."""
     tokens, layout = explorer.tokens, explorer.layout
     n, A, T = len(tokens), layout.context_len, len(layout.tokens)
-    figure = Figure(figsize=(max(9.0, 0.62 * T), 8.6), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.paper(max(9.0, 0.62 * T), 8.6)
     row, grid = figure.subplots(2, 1, height_ratios=[1, 2.1])
     row.set(xlim=(-2.2, max(T, n)), ylim=(7.6, -0.4))
     row.axis("off")

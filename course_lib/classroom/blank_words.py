@@ -4,9 +4,8 @@ from itertools import pairwise
 from numbers import Integral
 
 from .._check import short, shown
-from .cache_words import plural
 from .explorer_checks import check_tokens
-from .explorer_words import percent, ranges
+from .explorer_words import percent, plural, ranges
 from .text import quote
 
 MOST_TOKENS = 24

@@ -9,7 +9,7 @@ from ..cache import stale_rows
 from . import cache_words, pictures
 from .explorer_checks import check_number, read_tokens
 from .explorer_pictures import draw_cache
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 MOST_TOKENS, MOST_LAYERS, MOST_TURNS = 24, 6, 10
 PROMPT = ("Mara", "bat", "fox", "forest", ".")
@@ -149,7 +149,7 @@ class CacheExplorer(ExplorerWidget, source="cache_explorer"):
     @t.validate("prefix_len", "layers", "step", "reader", "turns", "prefill_len", "re_encoded")
     def _check(self, proposal):
         name, value = proposal.trait.name, proposal.value
-        try:
+        with refused_in_words():
             if name == "prefix_len":
                 held = self.held or self.prompt_len
                 check_number(name, value, 0, held, "the tokens in the cache" if self.step else "the prompt's tokens")
@@ -171,8 +171,6 @@ class CacheExplorer(ExplorerWidget, source="cache_explorer"):
                         f"step cannot go on to {value}: the cache was filled for P = {self.cached_prefix_len}, and "
                         f"prefix_len is {self.prefix_len}; call re_encode(), or set prefix_len back"
                     )
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return value
 
     @t.observe("step")

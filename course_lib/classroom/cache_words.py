@@ -2,7 +2,7 @@
 
 from ..cache import stale_rows
 from ..costs import allowed_pairs
-from .explorer_words import ranges
+from .explorer_words import plural, ranges
 from .text import quote
 
 
@@ -147,7 +147,3 @@ def why_words(state) -> list[str]:
     if layers > 2:
         why.append("From layer 3 on every row is stale: each sees row 0, which is stale in layer 2.")
     return why
-
-
-def plural(count: int, one: str) -> str:
-    return f"{count} {one}{'' if count == 1 else 's'}"

@@ -1,21 +1,19 @@
 """How linear attention is computed, as shapes in true proportion, and what each way costs."""
 
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from ..linear_costs import LinearCost, chunks
 from . import pictures
 from .chunk_words import WAYS, cost_of, held, sentences
-from .explorer_checks import check_choice, check_number
+from .explorer_checks import check_choice, check_eighths, check_one_of, check_power
 from .number_words import short
 from .palette import LIGHT
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 LENGTHS = [2**n for n in range(4, 17)]
 FEATURES = [16, 32, 64, 128, 256]
-EIGHTHS = 8  # the prefix is so many of the text
 PARTS = {
     "state": ("prefix", "prefix", ""),
     "read": ("added", "added-soft", "----"),
@@ -80,10 +78,8 @@ class ChunkExplorer(ExplorerWidget, source="chunk_explorer"):
 
     @t.validate("way", "total_len", "chunk", "prefix_len", "features")
     def _checked(self, proposal):
-        try:
+        with refused_in_words():
             _check(proposal.trait.name, proposal.value, self.total_len)
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return proposal.value
 
     @t.observe("total_len")
@@ -97,28 +93,20 @@ def _check(name: str, value, total_len: int) -> None:
     if name == "way":
         check_choice(name, value, WAYS)
     elif name == "features":
-        check_number(name, value, FEATURES[0], FEATURES[-1])
-        if value not in FEATURES:
-            raise ValueError(f"features must be one of {', '.join(map(str, FEATURES))}, got {value}")
+        check_one_of(name, value, FEATURES)
     elif name == "prefix_len":
-        check_number(name, value, 0, total_len, "total_len")
-        if value % (total_len // EIGHTHS):
-            raise ValueError(
-                f"prefix_len must be a multiple of total_len / {EIGHTHS} = {total_len // EIGHTHS}, got {value}"
-            )
+        check_eighths(value, total_len)
+    elif name == "total_len":
+        check_power(name, value, LENGTHS[0], LENGTHS[-1])
     else:
-        low, high, high_name = (LENGTHS[0], LENGTHS[-1], "") if name == "total_len" else (1, total_len, "total_len")
-        check_number(name, value, low, high, high_name)
-        if value & (value - 1):
-            raise ValueError(f"{name} must be a power of two from {low} to {high}, got {value}")
+        check_power(name, value, 1, total_len, "total_len")
 
 
 # -- without a kernel: the same shapes, in units of a token
 
 
 def _draw(explorer: ChunkExplorer) -> Figure:
-    figure = Figure(figsize=(9.2, 4.2), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.paper(9.2, 4.2)
     paper, bars = figure.subplots(1, 2, width_ratios=[1, 1])
     for axis in (paper, bars):
         axis.axis("off")

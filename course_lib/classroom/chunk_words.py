@@ -7,7 +7,7 @@ from functools import cache
 from math import floor
 
 from ..linear_costs import LinearCost, linear_cost
-from .number_words import brief, short
+from .number_words import brief, plural, short
 
 WAYS = ("quadratic", "reordered", "chunks")
 
@@ -111,4 +111,4 @@ def ratio(one: int, other: int) -> str:
 
 
 def steps(count: int) -> str:
-    return f"{count:,} step{'' if count == 1 else 's'} in turn"
+    return f"{plural(count, 'step')} in turn"

@@ -24,7 +24,7 @@ from .explorer_checks import (
 )
 from .explorer_words import percent, sentences
 from .text import MAX_TOKENS, split_text, well_formed
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 DEFAULT_TEXT = "The lantern is lost. Mara climbs the tower to relight it."
 _TITLES = {
@@ -165,7 +165,7 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
     @t.validate("text", "tokens", "kind", "prefix_len", "selected", "tile", "moved_from", "custom_mask", "split_by")
     def _check(self, proposal):
         name, value, T = proposal.trait.name, proposal.value, len(self.tokens)
-        try:
+        with refused_in_words():
             if name == "text":
                 split_text(value)
                 return well_formed(value)
@@ -190,8 +190,6 @@ class MaskExplorer(ExplorerWidget, source="mask_explorer"):
                 check_mask_bytes(value)
                 if self.kind == "custom":
                     check_kind("custom", T, value)
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return value
 
     @t.observe("text")

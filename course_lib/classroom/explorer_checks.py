@@ -11,6 +11,7 @@ from .._check import short, shown
 from .text import MAX_TOKENS, split_text, well_formed
 
 KINDS = (*costs.KINDS, "custom")
+EIGHTHS = 8  # the counting explorers' prefix is so many of the text
 
 
 def as_mask(name: str, value, *, most: int | None = None) -> Tensor:
@@ -108,6 +109,27 @@ def check_number(name: str, value, low: int, high: int, high_name: str = "") -> 
         raise TypeError(f"{name} must be a whole number from {low} to {top}, got {shown(value)}")
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {top}, got {short(value)}")
+
+
+def check_one_of(name: str, value, numbers: list[int]) -> None:
+    check_number(name, value, numbers[0], numbers[-1])
+    if value not in numbers:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, numbers))}, got {value}")
+
+
+def check_power(name: str, value, low: int, high: int, high_name: str = "") -> None:
+    check_number(name, value, low, high, high_name)
+    if value & (value - 1):
+        raise ValueError(f"{name} must be a power of two from {low} to {high}, got {value}")
+
+
+def check_eighths(value, total_len: int) -> None:
+    """A prefix of so many eighths of the text."""
+    check_number("prefix_len", value, 0, total_len, "total_len")
+    if value % (total_len // EIGHTHS):
+        raise ValueError(
+            f"prefix_len must be a multiple of total_len / {EIGHTHS} = {total_len // EIGHTHS}, got {value}"
+        )
 
 
 def check_selected(value, T: int) -> None:

@@ -1,7 +1,6 @@
 """What stands in for the attention explorer and the cache explorer without a kernel, drawn with matplotlib."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -9,14 +8,8 @@ from matplotlib.patches import Patch, Rectangle
 from ..masks import prefix_mask
 from . import attention_words, cache_words
 from .palette import LIGHT
-from .pictures import draw_mask
+from .pictures import draw_mask, paper
 from .text import show
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _short(token: str) -> str:
@@ -27,7 +20,7 @@ def _short(token: str) -> str:
 def draw_attention(explorer) -> Figure:
     """Draw an AttentionExplorer: the weights over the mask, where the chosen query looks, and what it expects next."""
     tokens, P, T, i = explorer.tokens, explorer.prefix_len, len(explorer.tokens), explorer.selected
-    figure = _figure(9.6, 5.4)
+    figure = paper(9.6, 5.4)
     if not T:
         figure.text(0.5, 0.5, "no tokens", ha="center", color=LIGHT["muted"])
         return figure
@@ -90,7 +83,7 @@ def cell_states(state) -> list[list[str]]:
 
 def draw_cache(state) -> Figure:
     """Draw a cache explorer's state: tokens are rows, layers are columns, each cell a row of keys and values."""
-    figure = _figure(2.6 + 1.5 * state.layers, 1.6 + 0.3 * len(state.tokens))
+    figure = paper(2.6 + 1.5 * state.layers, 1.6 + 0.3 * len(state.tokens))
     draw_cache_rows(figure.add_subplot(), state)
     legend = [Patch(fc=LIGHT[c], ec=LIGHT["bad" if k == "stale" else "muted"], hatch=hatch, label=words)
               for k, (c, hatch, words) in _CELLS.items()]  # fmt: skip

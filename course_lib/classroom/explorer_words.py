@@ -52,12 +52,12 @@ def ranges(keys: list[int]) -> str:
     return ", ".join(words) + (f", and {rest} more" if rest else "")
 
 
-def _plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _moved(before: int, now: int, T: int) -> str:
-    why = f"because the text now has {_plural(T, 'token')}" if before > T else "with the words that it stands between"
+    why = f"because the text now has {plural(T, 'token')}" if before > T else "with the words that it stands between"
     return f"The boundary moved from {before} to {now}, {why}."
 
 
@@ -68,7 +68,7 @@ def _looking(kind: str, tokens: list[str], P: int) -> str:
     if kind == "decoder":
         return f"Decoder-only, T = {T}: every token reads itself and what stands before it; the boundary plays no part."
     if kind == "encoder-decoder":
-        source = f"a source of {_plural(P, 'token')}, up to {quote(tokens[P - 1])}," if P else "no source"
+        source = f"a source of {plural(P, 'token')}, up to {quote(tokens[P - 1])}," if P else "no source"
         target = f"a target of {T - P}, from {quote(tokens[P])} on" if P < T else "no target"
         reads = ["the source reads itself in both directions"] if P else []
         reads += ["the target reads itself from left to right"] if P < T else []
@@ -95,20 +95,20 @@ def _custom(tokens: list[str], P: int, mask: Tensor) -> str:
         if pairs := where.nonzero().tolist():
             i, j = pairs[0]
             first = f"{quote(tokens[i])} (query {i}) to {quote(tokens[j])} (key {j})"
-            changes.append(f"{verb} {_plural(len(pairs), 'pair')}, first {first}")
+            changes.append(f"{verb} {plural(len(pairs), 'pair')}, first {first}")
     against = f"against the prefix mask of P = {P} it {', and '.join(changes)}."
     blind = (~mask.any(dim=1)).nonzero()[:, 0].tolist()
     nothing = ""
     if blind:
         first = f"{quote(tokens[blind[0]])} (query {blind[0]})"
-        nothing = f" {_plural(len(blind), 'query', 'queries')} may read nothing at all, first {first}."
+        nothing = f" {plural(len(blind), 'query', 'queries')} may read nothing at all, first {first}."
     return f"Your own mask, T = {T}: {against if changes else f'it is exactly the prefix mask of P = {P}.'}{nothing}"
 
 
 def _loss(kind: str, P: int, T: int, count: int | None) -> str:
     if count is None:
         return "A mask alone does not say which tokens the loss scores."
-    n = _plural(count, "token")
+    n = plural(count, "token")
     if kind == "encoder":
         return f"The loss scores {n} out of {T}, masked at random at a rate of 15\u00a0%."
     if count == 0:

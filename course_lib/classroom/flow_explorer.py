@@ -3,7 +3,6 @@
 import textwrap
 
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
@@ -13,7 +12,7 @@ from ..block_costs import BlockShape
 from . import flow_words, pictures
 from .explorer_checks import check_flag, check_number
 from .palette import LIGHT
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 SHAPE = BlockShape(dim=512, heads=8, head_dim=64, hidden=2048, kv_heads=1)
 COLOURS = {"norm": "cross", "product": "prefix", "attention": "target", "elementwise": "added", "all-reduce": "bad"}
@@ -85,7 +84,7 @@ class DataFlowExplorer(ExplorerWidget, source="flow_explorer"):
     @t.validate("step", "devices", "selected")
     def _check(self, proposal):
         name, value = proposal.trait.name, proposal.value
-        try:
+        with refused_in_words():
             if name == "step":
                 check_number(name, value, 0, self.last_step, "the serial block's last step")
             elif name == "devices":
@@ -93,8 +92,6 @@ class DataFlowExplorer(ExplorerWidget, source="flow_explorer"):
             elif value and value not in self.shown["told"]:
                 names = ", ".join(f"{each!r}" for each in self.shown["told"])
                 raise ValueError(f"selected must be '' or one of {names}, got {short(value)}")
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return value
 
     @t.observe("fused", "devices")
@@ -117,8 +114,7 @@ def draw_flow(explorer: DataFlowExplorer) -> Figure:
     """Draw a data-flow explorer's two blocks side by side, on one scale."""
     blocks = [explorer.shown[block] for block in flow_words.BLOCKS]
     rows = max(block["steps"] for block in blocks)
-    figure = Figure(figsize=(9.2, 0.4 * rows + 1.5), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.paper(9.2, 0.4 * rows + 1.5)
     for axis, (name, block) in zip(figure.subplots(1, 2), zip(flow_words.BLOCKS, blocks, strict=True), strict=True):
         axis.set(xlim=(0, _FIRST + flow_words.WIDTH * _COLUMN + 0.1), ylim=(rows + 0.95, -0.5))
         axis.axis("off")

@@ -4,7 +4,7 @@ The browser and the picture without a kernel get all of it from here; neither kn
 """
 
 from ..block_costs import ACTIVATION, BlockShape, Operation, operations, stages
-from .cache_words import plural
+from .explorer_words import plural
 
 BLOCKS = {"serial": "y = x + M(N(x + A(N(x))))", "parallel": "y = x + A(N(x)) + M(N(x))"}
 VARIANTS = [(fused, devices) for devices in (1, 2) for fused in (False, True)]

@@ -3,18 +3,16 @@
 from dataclasses import replace
 
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .. import block_costs
 from ..block_costs import PALM, BlockShape
 from . import pictures
-from .cache_words import plural
-from .explorer_checks import check_choice, check_number
-from .number_words import brief, size
+from .explorer_checks import check_choice, check_number, check_power
+from .number_words import brief, plural, size
 from .palette import LIGHT
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 NUMBER_BYTES = 2  # bfloat16
 CONTEXTS = [2**n for n in range(8, 18)]
@@ -115,8 +113,7 @@ class KVExplorer(ExplorerWidget, source="kv_explorer"):
         return {"image/png": pictures.png(self._draw())}
 
     def _draw(self) -> Figure:
-        figure = Figure(figsize=(8.4, 3), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = pictures.paper(8.4, 3)
         top, bottom = figure.subplots(2, 1, height_ratios=[1, 3.6])
         top.axis("off")
         bottom.axis("off")
@@ -145,10 +142,8 @@ class KVExplorer(ExplorerWidget, source="kv_explorer"):
 
     @t.validate("model", "kv_heads", "context", "sequences")
     def _checked(self, proposal):
-        try:
+        with refused_in_words():
             _check(proposal.trait.name, proposal.value, self.model)
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return proposal.value
 
     @t.observe("model")
@@ -168,9 +163,7 @@ def _check(name: str, value, model: str) -> None:
             raise ValueError(f"kv_heads must divide the {heads} query heads of {model} ({allowed}), got {value}")
     else:
         powers = CONTEXTS if name == "context" else SEQUENCES
-        check_number(name, value, powers[0], powers[-1])
-        if value not in powers:
-            raise ValueError(f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {value}")
+        check_power(name, value, powers[0], powers[-1])
 
 
 def times(part: int, whole: int) -> str:

@@ -6,6 +6,10 @@ UNITS = {"trillion": 10**12, "billion": 10**9, "million": 10**6, "thousand": 10*
 BYTE_UNITS = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "KB": 10**3}
 
 
+def plural(count: int, one: str) -> str:
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def brief(value: float) -> str:
     """Return three digits or so, rounded half up: the browser does the same arithmetic."""
     places = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3

@@ -24,6 +24,13 @@ _NAMES = {  # what an allowed cell is, in the legend
 }
 
 
+def paper(width: float, height: float) -> Figure:
+    """Return an empty figure on the course's paper, of so many inches, that draws itself without a screen."""
+    figure = Figure(figsize=(width, height), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def draw_mask(
     mask, *, tokens=None, prefix_len=None, prefix_keys=None, kind="prefix", title=None, ax=None, legend=True
 ) -> Figure:
@@ -46,8 +53,7 @@ def draw_mask(
         raise ValueError(f"prefix_len must be from 0 to {T}, got {prefix_len}")
     if ax is None:
         side = min(4.2 + T * 0.06, 6.0)
-        figure = Figure(figsize=(side, side), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = paper(side, side)
         ax = figure.add_subplot()
     if prefix_keys is None:
         prefix_keys = np.arange(T) < (0 if prefix_len is None else prefix_len)

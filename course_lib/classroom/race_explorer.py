@@ -15,10 +15,10 @@ from ..kernels.linear import prefix_linear_attention
 from ..kernels.softmax import prefix_softmax_attention
 from ..race import Race, race
 from . import pictures, race_words
-from .explorer_checks import check_number
+from .explorer_checks import check_number, check_one_of
 from .race_pictures import draw_race
 from .race_words import DIM, EIGHTHS, FORMS, HEADS, TILE, key, place
-from .widgets import OURS, ExplorerWidget, HeardWhileBusy
+from .widgets import OURS, ExplorerWidget, HeardWhileBusy, refused_in_words
 
 LENGTHS = race_words.LENGTHS
 PROBE = LENGTHS[1]  # from here, the time of a longer softmax is estimated
@@ -214,10 +214,8 @@ class KernelRaceExplorer(HeardWhileBusy, ExplorerWidget, source="race_explorer")
 
     @t.validate("total_len", "prefix_eighths")
     def _checked(self, proposal):
-        try:
+        with refused_in_words():
             _check(proposal.trait.name, proposal.value)
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return proposal.value
 
 
@@ -229,6 +227,4 @@ def _check(name: str, value) -> None:
     if name == "prefix_eighths":
         check_number(name, value, 0, EIGHTHS)
         return
-    check_number(name, value, LENGTHS[0], LENGTHS[-1])
-    if value not in LENGTHS:
-        raise ValueError(f"total_len must be one of {', '.join(map(str, LENGTHS))}, got {value}")
+    check_one_of(name, value, LENGTHS)

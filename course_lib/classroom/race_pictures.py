@@ -1,11 +1,11 @@
 """The race of softmax and linear attention without a kernel: what was counted, and the curve that was recorded."""
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from . import race_words
 from .number_words import short
 from .palette import LIGHT
+from .pictures import paper
 from .race_words import EIGHTHS, FAMILIES, FORMS, counted, counted_ratio, key, law, place
 
 HUES, MARKS = {"softmax": "target", "linear": "prefix"}, {"softmax": "o", "linear": "s"}
@@ -13,8 +13,7 @@ HUES, MARKS = {"softmax": "target", "linear": "prefix"}, {"softmax": "o", "linea
 
 def draw_race(total_len: int, eighths: int) -> Figure:
     """Draw the counted bars, each pair on its own scale, and the recorded ratios over P/L, with the counted ones."""
-    figure = Figure(figsize=(9.2, 3.8), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = paper(9.2, 3.8)
     bars, curve = figure.subplots(1, 2, width_ratios=[1, 1.15])
     _draw_bars(bars, total_len, eighths)
     _draw_curve(curve, total_len, eighths)

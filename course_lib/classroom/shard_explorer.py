@@ -4,20 +4,18 @@ from itertools import pairwise
 from math import log10
 
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from . import pictures
-from .explorer_checks import check_flag, check_number
+from .explorer_checks import check_eighths, check_flag, check_power
 from .number_words import size
 from .palette import LIGHT
 from .shard_words import Sent, sent, sentences
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 PROCESSES = [2**n for n in range(7)]
 LENGTHS = [2**n for n in range(10, 21)]
-EIGHTHS = 8  # the prefix is so many of the text
 SCALE = (4, 11)  # powers of ten, in bytes
 
 
@@ -68,10 +66,8 @@ class ShardExplorer(ExplorerWidget, source="shard_explorer"):
 
     @t.validate("processes", "total_len", "prefix_len", "training")
     def _checked(self, proposal):
-        try:
+        with refused_in_words():
             _check(proposal.trait.name, proposal.value, self.total_len)
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return proposal.value
 
     @t.observe("total_len")
@@ -84,24 +80,17 @@ def _check(name: str, value, total_len: int) -> None:
     if name == "training":
         check_flag(name, value)
     elif name == "prefix_len":
-        check_number(name, value, 0, total_len, "total_len")
-        if value % (total_len // EIGHTHS):
-            raise ValueError(
-                f"prefix_len must be a multiple of total_len / {EIGHTHS} = {total_len // EIGHTHS}, got {value}"
-            )
+        check_eighths(value, total_len)
     else:
         powers = PROCESSES if name == "processes" else LENGTHS
-        check_number(name, value, powers[0], powers[-1])
-        if value not in powers:
-            raise ValueError(f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {value}")
+        check_power(name, value, powers[0], powers[-1])
 
 
 # -- without a kernel: the same boxes, and the two numbers on the same scale
 
 
 def _draw(explorer: ShardExplorer) -> Figure:
-    figure = Figure(figsize=(8.6, 4.3), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.paper(8.6, 4.3)
     paper, scale = figure.subplots(2, 1, height_ratios=[2.4, 1])
     _draw_shards(paper, *explorer._state[:3])
     _draw_scale(scale, explorer.sent)

@@ -2,17 +2,16 @@
 
 import torch
 import traitlets as t
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from . import pictures
-from .explorer_checks import check_choice, check_flag, check_number
+from .explorer_checks import check_choice, check_flag, check_number, check_one_of
 from .palette import LIGHT
 from .state_words import DIGITS, NOUNS, REFUSED, VALUES, number, sentences, size
-from .widgets import ExplorerWidget
+from .widgets import ExplorerWidget, refused_in_words
 
 FEATURES = (2, 4, 8, 16, 32, 64)
 MAPS = ("identity", "elu+1")
@@ -130,10 +129,8 @@ class StateExplorer(ExplorerWidget, source="state_explorer"):
     @t.validate("facts", "features", "feature_map", "normalize", "prefix_len", "step", "selected", "seed")
     def _checked(self, proposal):
         names = ("facts", "feature_map", "prefix_len")
-        try:
+        with refused_in_words():
             _check(proposal.trait.name, proposal.value, {name: getattr(self, name) for name in names})
-        except (TypeError, ValueError) as error:
-            raise t.TraitError(str(error)) from None
         return proposal.value
 
     @t.observe("facts", "prefix_len")
@@ -172,9 +169,7 @@ def _step_of(stored: int, prefix_len: int) -> int:
 
 def _check(name: str, value, given: dict) -> None:
     if name == "features":
-        check_number(name, value, FEATURES[0], FEATURES[-1])
-        if value not in FEATURES:
-            raise ValueError(f"features must be one of {', '.join(map(str, FEATURES))}, got {value}")
+        check_one_of(name, value, FEATURES)
     elif name == "feature_map":
         check_choice(name, value, MAPS)
     elif name == "normalize":
@@ -196,8 +191,7 @@ def _check(name: str, value, given: dict) -> None:
 
 def draw_state(explorer: StateExplorer) -> Figure:
     """Draw a state explorer's facts, its S, what the selected key reads, and the size, side by side."""
-    figure = Figure(figsize=(9.2, 4.9), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.paper(9.2, 4.9)
     facts, state, read = figure.subplots(1, 3, width_ratios=(1.15, 1.6, 1.35))
     draw_facts(facts, explorer)
     colours = LinearSegmentedColormap.from_list("state", [LIGHT["target"], LIGHT["paper"], LIGHT["prefix"]])

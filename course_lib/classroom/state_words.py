@@ -1,6 +1,6 @@
 """What the state explorer says. The browser says the same: its twin is static/state_rules.js."""
 
-from .cache_words import plural
+from .number_words import plural
 
 NOUNS = [
     "lantern", "rope", "comb", "bell", "anchor", "basket", "candle", "drum", "feather", "glove", "hammer",

@@ -2,7 +2,6 @@
 
 from functools import cache
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from course_lib import costs, glm, masks
@@ -13,7 +12,7 @@ from .chunk_explorer import ChunkExplorer, draw_shapes
 from .explorer_pictures import draw_cache_rows
 from .flow_explorer import SHAPE, draw_block
 from .palette import LIGHT
-from .pictures import draw_mask
+from .pictures import draw_mask, paper
 from .state_explorer import MOST_FACTS, StateExplorer, draw_facts
 
 P, T = 3, 7
@@ -23,8 +22,7 @@ BLANKS = ((2, 3), (4, 6))
 
 def picture() -> Figure:
     """Draw the course on one page."""
-    figure = Figure(figsize=(9.6, 14.4), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = paper(9.6, 14.4)
     figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)
     axes = figure.subplots(4, 2, height_ratios=(1.35, 0.95, 1.3, 1.05))
     numbers = _numbers()

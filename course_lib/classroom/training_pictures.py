@@ -2,12 +2,12 @@
 
 from itertools import accumulate
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from course_lib.training_record import Record
 
 from .palette import LIGHT
+from .pictures import paper
 
 COLOURS = ("prefix", "target", "added", "cross", "bad", "muted")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), "-")
@@ -29,8 +29,7 @@ def loss_curve(records, *, x: str = "steps", log: bool = False, title: str | Non
     named = {"": records} if isinstance(records, Record) else dict(records)
     if len(named) > len(COLOURS) or not all(isinstance(one, Record) for one in named.values()):
         raise ValueError(f"records must be a Record, or a dict of up to {len(COLOURS)} of them, got {list(named)}")
-    figure = Figure(figsize=(7.2, 3.4), dpi=100, facecolor=LIGHT["paper"], layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = paper(7.2, 3.4)
     axis = figure.add_subplot()
     label, places = AXES[x]
     for (name, record), colour, dash in zip(named.items(), COLOURS, DASHES, strict=False):

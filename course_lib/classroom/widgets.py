@@ -37,6 +37,15 @@ def stylesheet(name: str) -> str:
     return "\n".join([css_variables(), *((STATIC / part).read_text("utf-8") for part in ("common.css", *needed)), text])
 
 
+@contextmanager
+def refused_in_words():
+    """What is wrong with a value is a TraitError where a trait is set, in the same words."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise traitlets.TraitError(str(error)) from None
+
+
 OURS = {"sync": True, "ours": True}  # the tags of a trait that Python sets and the browser only shows
 
 

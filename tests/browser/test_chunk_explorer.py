@@ -41,7 +41,9 @@ def slider(page, name):
 def shown(page) -> list[str]:
     """What is drawn and what it trades, as texts."""
     settle(page)
-    return page.locator(":is(.ck-paper + .ck-room, .ck-words .ck-room) span:not([aria-hidden])").all_text_contents()
+    return page.locator(
+        ":is(.ck-paper + .course-room, .course-words .course-room) span:not([aria-hidden])"
+    ).all_text_contents()
 
 
 def boxes(page, kind) -> list[tuple[float, float, float, float]]:
@@ -88,8 +90,8 @@ def test_what_is_shown_is_what_python_says(show, expect, way):
     page, said = show(explorer), sentences(*(getattr(explorer, name) for name in SYNCED))
     assert shown(page) == [said[0], said[2]]
     expect(page.get_by_role("img")).to_have_attribute("aria-label", said[0])
-    assert page.locator(".ck-big").all_text_contents()[1:] == [f"{explorer.cost.steps:,}", f"{explorer.held:,}"]
-    expect(page.locator(".ck-figure").first).to_contain_text(f"{explorer.cost.flops:,}")
+    assert page.locator(".course-big").all_text_contents()[1:] == [f"{explorer.cost.steps:,}", f"{explorer.held:,}"]
+    expect(page.locator(".course-figure").first).to_contain_text(f"{explorer.cost.flops:,}")
 
 
 # -- the picture
@@ -229,9 +231,13 @@ def test_it_is_worked_by_keys_that_the_page_does_not_get(show, expect):
 @pytest.mark.parametrize("width", [1280, 700, 400, 320])
 def test_it_fits_and_nothing_jumps(show, width):
     page = show(viewport=(width, 1000), theme="dark" if width == 700 else "light")
-    places = """() => [...document.querySelectorAll(".ck > *, .ck-range, .ck-desk > *, .ck-figure, .ck-bars > *")]
+    parts = ".ck > *, .ck-desk > *, .ck-bars > *, .course-range, .course-figure"
+    places = (
+        f"() => [...document.querySelectorAll('{parts}')]"
+        """
       .filter((each) => each.role !== "status")
       .map((each) => { const { top, height } = each.getBoundingClientRect(); return [top + scrollY, height]; })"""
+    )
     before = page.evaluate(places)
     for way in WAYS:
         for T, C, eighths, features in [(65536, 32, 3, 128), (16, 1, 0, 16), (65536, 16384, 1, 256), (32768, 1, 8, 64),

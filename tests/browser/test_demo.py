@@ -131,7 +131,7 @@ def test_the_race_shows_the_recorded_numbers_and_offers_no_measuring(demo, expec
     assert record["machine"] in about
     assert record["date"] in about
     for length, eighths in ((1024, 8), (4096, 4), (4096, 0), (16384, 6)):
-        race.locator(".rx-segments label").filter(has_text=f"{length:,}").click()
+        race.locator(".course-segments label").filter(has_text=f"{length:,}").click()
         race.get_by_label("Prefix, P / L").fill(str(eighths))
         settle(page)
         point = record["points"][key(length, eighths)]
@@ -193,7 +193,7 @@ def test_nothing_is_wider_than_the_screen(demo, width):
     page = demo(viewport=(width, 800))
     assert no_overflow(page)
     page.locator(f"{MASK} textarea").fill("Donaudampfschifffahrtsgesellschaftskapitänswitwe " * 3)
-    page.locator(f"{RACE} .rx-segments label").last.click()
+    page.locator(f"{RACE} .course-segments label").last.click()
     settle(page)
     assert no_overflow(page)
 

@@ -33,7 +33,9 @@ def told(page, explorer) -> KVExplorer:
 
 def sentence(page) -> str:
     settle(page)
-    return " ".join(page.locator(":is(.kv-heads, .kv-words) .kv-room span:not([aria-hidden])").all_text_contents())
+    return " ".join(
+        page.locator(":is(.kv-heads, .course-words) .course-room span:not([aria-hidden])").all_text_contents()
+    )
 
 
 def slider(page, name):
@@ -94,7 +96,7 @@ def test_each_group_of_query_heads_stands_over_its_key_value_head(show, expect, 
         assert groups == [heads // kv_heads] * kv_heads
         shared = explorer.describe().partition(" with ")[2].partition(". ")[0]
         expect(page.get_by_role("img")).to_have_attribute("aria-label", f"{heads} query heads in each layer; {shared}")
-        expect(page.locator(".kv-big").first).to_have_text(f"{explorer.bytes_per_token:,}")
+        expect(page.locator(".course-big").first).to_have_text(f"{explorer.bytes_per_token:,}")
     assert told(page, KVExplorer(model)).kv_heads == heads
 
 
@@ -126,11 +128,11 @@ def test_another_model_moves_the_slider_where_it_must_and_says_so(show, expect):
     expect(slider(page, "Key/value heads")).to_have_value("4")
     expect(slider(page, "Key/value heads")).to_have_attribute("max", "4")
     words = "Key/value heads went from 48 to 16, the nearest that fits 8B."
-    expect(page.locator(".kv-words")).to_contain_text(words)
+    expect(page.locator(".course-words")).to_contain_text(words)
     expect(page.get_by_role("status")).to_contain_text(words)
     assert (told(page, explorer).model, explorer.kv_heads) == ("8B", 16)
     slider(page, "Sequences at once").fill("0")
-    expect(page.locator(".kv-words")).to_contain_text(words)  # still true
+    expect(page.locator(".course-words")).to_contain_text(words)  # still true
     page.get_by_role("radio", name="540B").check()  # 16 fits
     assert sentence(page) == told(page, explorer).describe()
     assert (explorer.model, explorer.kv_heads) == ("540B", 16)
@@ -176,7 +178,7 @@ def test_it_is_worked_by_keys_that_the_page_does_not_get(show, expect):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_fits_and_nothing_jumps(show, width, theme):
     page = show(viewport=(width, 900), theme=theme)
-    places = """() => [...document.querySelectorAll(".kv > *, .kv-range, .kv-figures > *")]
+    places = """() => [...document.querySelectorAll(".kv > *, .course-range, .kv-figures > *")]
       .filter((each) => each.role !== "status")
       .map((each) => { const { top, height } = each.getBoundingClientRect(); return [top + scrollY, height]; })"""
     before = page.evaluate(places)

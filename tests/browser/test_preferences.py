@@ -37,7 +37,7 @@ DRAWN = """(root) => {
 }"""
 # Pairs that are told apart by a fill: a selector of each, in one widget and state.
 TOLD_BY_A_FILL = {
-    "a chosen segment": ("#kv", ".kv-segments label:has(:checked)", ".kv-segments label:not(:has(:checked))"),
+    "a chosen segment": ("#kv", ".course-segments label:has(:checked)", ".course-segments label:not(:has(:checked))"),
     "a chosen kind": ("#mask", ".mx-segment:has(:checked)", ".mx-segment:not(:has(:checked))"),
     "a bar and its track": ("#kv", ".kv-weights", ".kv-bars li:first-child .kv-track"),
     "an open cell": ("#quiz-cells", ".quiz-target .open", ".quiz-target .quiz-cell:not(.open)"),
@@ -107,10 +107,10 @@ def test_a_narrow_page_does_not_scroll_sideways(gallery_page, width):
 
 def test_what_stands_out_is_noticed(gallery_page):
     gallery = gallery_page(viewport=(320, 800), names=["kv"])
-    gallery.page.add_style_tag(content=".kv { width: 340px } .kv .kv-words { width: 400px }")
+    gallery.page.add_style_tag(content=".kv { width: 340px } .kv .course-words { width: 400px }")
     problems = gallery.page.evaluate(WIDE)
     assert any("the page is" in problem for problem in problems)
-    assert any("kv-words" in problem for problem in problems)
+    assert any("course-words" in problem for problem in problems)
 
 
 def test_a_mask_in_a_pane_that_is_dragged_to_nothing_raises_no_error(gallery_page):

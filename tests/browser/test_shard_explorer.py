@@ -51,7 +51,7 @@ def slider(page, name):
 
 def shown(page) -> str:
     settle(page)
-    rooms = page.locator(":is(.sd-caption, .sd-words) .sd-room span:not([aria-hidden])")
+    rooms = page.locator(":is(.sd-caption, .course-words) .course-room span:not([aria-hidden])")
     return " ".join(rooms.all_text_contents()).replace("\n", " ")
 
 
@@ -89,7 +89,7 @@ def test_what_is_shown_is_what_python_says(show, expect):
         explorer = ShardExplorer(state[0], total_len=state[1], prefix_len=state[2], training=state[3])
         assert shown(page) == explorer.describe()
         expect(page.get_by_role("img")).to_have_attribute("aria-label", sentences(*state)[0])
-        details = page.locator(".sd-figures .sd-room span:not([aria-hidden])").all_text_contents()
+        details = page.locator(".sd-figures .course-room span:not([aria-hidden])").all_text_contents()
         assert details == list(made_of(*state))
 
 
@@ -217,7 +217,7 @@ def test_it_is_worked_by_keys_that_the_page_does_not_get(show, expect):
 @pytest.mark.parametrize("width", [1280, 700, 400, 320])
 def test_it_fits_and_nothing_jumps(show, width):
     page = show(viewport=(width, 1000), theme="dark" if width == 700 else "light")
-    places = """() => [...document.querySelectorAll(".sd > *, .sd-range, .sd-figures > *, .sd-rows > *")]
+    places = """() => [...document.querySelectorAll(".sd > *, .course-range, .sd-figures > *, .sd-rows > *")]
       .filter((each) => each.role !== "status")
       .map((each) => { const { top, height } = each.getBoundingClientRect(); return [top + scrollY, height]; })"""
     before = page.evaluate(places)

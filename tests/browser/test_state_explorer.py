@@ -61,7 +61,7 @@ def same_as_python(page, explorer):
             facts: seen(".st-facts > div").map((each) => [each.textContent, each.className, each.ariaSelected]),
             strip: seen(".st-slot").map((each) => each.textContent),
             recall: document.querySelector(".st-strip").getAttribute("aria-label"),
-            words: texts(".st-room:not(.st-note) span:not([aria-hidden])"),
+            words: texts(".course-room:not(.course-note) span:not([aria-hidden])"),
             amounts: texts(".st-amount"),
             outlined: [...document.querySelectorAll(".st-bars li")].map((row) => row.classList.contains("is-true")),
             tags: texts(".st-tag"),
@@ -183,7 +183,7 @@ def test_normalising_is_refused_in_words_with_identity(show, expect):
     box.check()
     same_as_python(page, told(page, explorer))
     assert (explorer.feature_map, explorer.normalize) == ("elu+1", True)
-    expect(page.locator(".st-right .st-title")).to_have_text("lantern: v̂ = φ(q) S / (φ(q)·z)")
+    expect(page.locator(".st-right .course-title")).to_have_text("lantern: v̂ = φ(q) S / (φ(q)·z)")
     page.get_by_role("radio", name="identity").check(force=True)
     same_as_python(page, told(page, explorer))
     assert (explorer.feature_map, explorer.normalize) == ("identity", False)
@@ -254,7 +254,7 @@ def test_less_motion(show, expect):
 def test_it_fits_and_nothing_jumps(show, width):
     theme = "dark" if width in (800, 400) else "light"
     page = show(StateExplorer(32, features=16, feature_map="elu+1", prefix_len=24), viewport=(width, 900), theme=theme)
-    places = """() => [...document.querySelectorAll(".st > *, .st-panel > *, .st-range, .st-normalize")]
+    places = """() => [...document.querySelectorAll(".st > *, .st-panel > *, .course-range, .st-normalize")]
       .filter((each) => each.role !== "status")
       .map((each) => [each, each.getBoundingClientRect()])
       .map(([each, { top, height }]) => [each.classList[0], top + scrollY, height])"""
@@ -314,4 +314,4 @@ def test_in_jupyterlab_python_and_the_browser_stay_in_step(lab, expect):
     expect(page.get_by_text("5 9 2 5", exact=True)).to_be_visible()
     lab.run_cell(page, 2)
     expect(step).to_have_value("3")
-    expect(page.locator(".st-words").first).to_contain_text("Step 3 of 7: anchor")
+    expect(page.locator(".course-words").first).to_contain_text("Step 3 of 7: anchor")

@@ -1,4 +1,4 @@
-// needs: mask_rules.js mask_grid.js mask_strip.js attention_words.js attention_store.js attention_grid.js attention_marks.js
+// needs: controls.js mask_rules.js mask_grid.js mask_strip.js attention_words.js attention_store.js attention_grid.js attention_marks.js
 // The attention explorer: a text, the boundary, a layer and a head, and what the model looks at and expects.
 
 const MOST_BARS = 6;
@@ -10,7 +10,6 @@ function render({ model, el }) {
   let preview = null; // { i, j } under the pointer
   let cursor = null; // the cell that the keyboard has in the grid
   let laidOut = { tokens: null, width: 0 };
-  let spoken = null;
 
   // -- the text
 
@@ -120,7 +119,7 @@ function render({ model, el }) {
       cursor = preview = null;
       layOut(tokens);
     }
-    longestAttentionWords(now).forEach((longest, n) => say(kept[n], [longest].flat().join(" ")));
+    longestAttentionWords(now).forEach((longest, n) => setText(kept[n], [longest].flat().join(" ")));
     const counted = { ...counts("prefix", P, T, 4), loss: null };
     const masked = { kind: "prefix", tokens, prefixLen: P, selected: now.selected, tile: 4, custom: null };
     const asks = preview ? preview.i : now.selected;
@@ -132,15 +131,15 @@ function render({ model, el }) {
     const cell = preview && preview.j !== null ? [preview.i, preview.j] : cursor;
     const cellText = cell ? (stale ? "The weights are being computed." : weightCellWords(now, ...cell)) : "";
     grid.drawOver(masked, asks, cell, cellText);
-    say(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have its weight in words." : "");
+    setText(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have its weight in words." : "");
     root.classList.toggle("is-stale", stale);
     root.setAttribute("aria-busy", String(stale));
-    say(status, now.late ? "Python does not answer: is a cell running, or the kernel stopped?" : stale ? "computing …" : "");
+    setText(status, now.late ? "Python does not answer: is a cell running, or the kernel stopped?" : stale ? "computing …" : "");
     status.classList.toggle("bad", now.late);
     drawControls(now);
     drawBars(now, asks);
     const parts = attentionSentences(now);
-    if (!stale) fill(words, parts);
+    if (!stale) setSentences(words, parts);
     speak(now, parts, stale);
   };
 
@@ -148,7 +147,7 @@ function render({ model, el }) {
     const T = tokens.length;
     if (field.value !== text) field.value = text;
     const moved = movedFrom === null || movedFrom === undefined ? "" : `The boundary moved from ${movedFrom} to ${P}, with the words that it stands between.`;
-    say(note, problem ? `${problem} The picture still shows the text before.` : moved || `${plural(T, "token")}, special tokens included`);
+    setText(note, problem ? `${problem} The picture still shows the text before.` : moved || `${plural(T, "token")}, special tokens included`);
     note.classList.toggle("bad", Boolean(problem));
     note.classList.toggle("muted", !problem && !moved);
     field.setAttribute("aria-invalid", String(Boolean(problem)));
@@ -156,7 +155,7 @@ function render({ model, el }) {
     if (slider.max !== String(T)) slider.max = T;
     if (slider.value !== String(P)) slider.value = P;
     slider.setAttribute("aria-valuetext", boundaryWords(tokens, P));
-    say(sliderValue, `${P} of ${T}`);
+    setText(sliderValue, `${P} of ${T}`);
     layers.show(Array.from({ length: L }, (_, n) => [n + 1, String(n + 1)]), layer);
     heads.show([[null, "mean"], ...Array.from({ length: H }, (_, n) => [n + 1, String(n + 1)])], head);
   };
@@ -166,8 +165,8 @@ function render({ model, el }) {
     if (asks === null) {
       looks.show("Choose a token to see where it looks", []);
       expects.show("… and what the model expects next", []);
-      say(ahead, "");
-      say(rowNoteLine, "");
+      setText(ahead, "");
+      setText(rowNoteLine, "");
       return;
     }
     const state = { ...now, selected: asks };
@@ -175,11 +174,11 @@ function render({ model, el }) {
     const after = tokens[asks + 1];
     looks.show(`${quote(tokens[asks])} (query ${asks}) looks at`, largestKeys(row, MOST_BARS).filter((j) => row[j] > 0)
       .map((j) => ({ word: `${tokens[j]}`, share: row[j], text: weightInWords(row[j]), mark: `key ${j}${j > asks ? ", ahead" : j === asks ? ", itself" : ""}` }))); // prettier-ignore
-    say(ahead, aheadInWords(state, row));
+    setText(ahead, aheadInWords(state, row));
     const bars = next[asks].map(([word, p]) => ({ word, share: p, text: shareInWords(p), mark: word === after ? "in the text" : "" }));
     expects.show(`after ${quote(tokens[asks])} the model expects`, bars);
     const missed = after !== undefined && !next[asks].some(([word]) => word === after);
-    say(rowNoteLine, [missed && `The text goes on with ${quote(after)}: ${shareInWords(follows[asks])}.`, rowNote(state)].filter(Boolean).join(" "));
+    setText(rowNoteLine, [missed && `The text goes on with ${quote(after)}: ${shareInWords(follows[asks])}.`, rowNote(state)].filter(Boolean).join(" "));
   };
 
   /** Speak only the sentences that changed, when things have settled. */
@@ -187,9 +186,7 @@ function render({ model, el }) {
     if (late) return live.say("Python does not answer.");
     if (problem) return live.say(problem);
     if (stale) return;
-    const fresh = parts.filter((part) => !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = parts;
+    live.sayNew(parts);
   };
 
   const layOut = (tokens) => {
@@ -224,42 +221,6 @@ function render({ model, el }) {
     stopTheme();
     resized.disconnect();
   };
-}
-
-/** A row of radio buttons that look like one control. */
-function segments(name, choose) {
-  const group = uniqueId("ax-choice");
-  const row = h("span", { class: "ax-segments" });
-  let shown = "";
-  return {
-    box: h("fieldset", { class: "ax-fieldset" }, h("legend", {}, name), row),
-    show(options, value) {
-      const mark = options.map(([, text]) => text).join();
-      if (mark !== shown) {
-        shown = mark;
-        row.replaceChildren(...options.map(([each, text]) =>
-          h("label", { class: "ax-segment" }, h("input", { type: "radio", name: group, onchange: () => choose(each) }), h("span", {}, text)))); // prettier-ignore
-      }
-      options.forEach(([each], n) => {
-        const radio = row.children[n].firstChild;
-        if (radio.checked !== (each === value)) radio.checked = each === value;
-      });
-    },
-  };
-}
-
-/** Set a text only where it changed. */
-function say(element, text) {
-  if (element.axText === text) return;
-  element.axText = text;
-  element.textContent = text;
-}
-
-/** Set a paragraph of sentences, each in a span of its own, touching only those that changed. */
-function fill(paragraph, parts) {
-  while (paragraph.childElementCount > parts.length) paragraph.lastElementChild.remove();
-  while (paragraph.childElementCount < parts.length) paragraph.append(h("span"));
-  parts.forEach((part, n) => say(paragraph.children[n], `${part} `));
 }
 
 export default { render };

@@ -1,28 +1,23 @@
 // needs: mask_rules.js mask_grid.js blank_rules.js blank_strip.js blank_row.js
 // The blank explorer: a text field, the chips, the row, its mask, the counts and the sentences, kept in step.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const TRAITS = ["text", "tokens", "blanks", "order", "selected"];
 const HINT = "Point at a column, or move through the column numbers with the arrow keys, to have it in words.";
 
 function render({ model, el }) {
   const ids = { field: uniqueId("bx-field"), note: uniqueId("bx-note") };
-  let width = 0, telling = 0, spoken = null, pointed = null, cell = null, refused = "", edit = null; // prettier-ignore
+  const saver = lazySaver(model);
+  let width = 0, pointed = null, cell = null, refused = "", edit = null; // prettier-ignore
   let laidOut = "", roomFor = null, writing = false; // prettier-ignore
 
   const state = () => madeWhole(Object.fromEntries(TRAITS.map((name) => [name, model.get(name)])));
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (changes) => {
     writing = true;
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
     const whole = state();
     if (whole.selected !== (model.get("selected") ?? null)) model.set("selected", whole.selected);
     writing = false;
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const set = (changes) => {
@@ -125,8 +120,8 @@ function render({ model, el }) {
     if (roomFor !== now.tokens.join("\n")) {
       roomFor = now.tokens.join("\n");
       const longest = longestBlankWords(now.tokens);
-      writeIn(room, longest.row);
-      writeIn(columnRoom, longest.column.length > HINT.length ? longest.column : HINT);
+      setText(room, longest.row);
+      setText(columnRoom, longest.column.length > HINT.length ? longest.column : HINT);
     }
     strip.draw(now, shown === null ? null : sourceOf(now, layout, shown));
     row.draw(now, layout, now.selected, shown);
@@ -137,11 +132,11 @@ function render({ model, el }) {
     figures[1].show(plural(T, "column"), `T = ${T}`);
     figures[2].show(`${T - A} of ${T}`, now.blanks.length ? "all of Part B" : "nothing to predict");
     figures[3].show(`${hidden} of ${n}`, `${percent(hidden, n)}\u00a0% of the text`);
-    writeIn(column, shown === null ? HINT : columnWords(now, shown, layout));
+    setText(column, shown === null ? HINT : columnWords(now, shown, layout));
     column.classList.toggle("muted", shown === null);
     const parts = rowSentences(now, layout);
-    writeIn(words, parts.join(" "));
-    speak(blankSentences(now));
+    setText(words, parts.join(" "));
+    live.sayNew(blankSentences(now));
   };
 
   const drawMask = (now, layout, shown) => {
@@ -155,23 +150,16 @@ function render({ model, el }) {
     }
     const at = cell ?? cursor, said = at ? cellWords(as, ...at) : ""; // prettier-ignore
     grid.drawOver(as, shown, at, said);
-    writeIn(cellLine, said || "The mask of the row: each column asks in a row of its own.");
+    setText(cellLine, said || "The mask of the row: each column asks in a row of its own.");
   };
 
   const drawControls = (now) => {
     if (!refused && field.value.toWellFormed() !== model.get("text")) field.value = model.get("text");
-    writeIn(note, refused || `${plural(now.tokens.length, "token")} of at most ${MOST_BLANK_TOKENS}`);
+    setText(note, refused || `${plural(now.tokens.length, "token")} of at most ${MOST_BLANK_TOKENS}`);
     note.classList.toggle("bad", Boolean(refused));
     note.classList.toggle("muted", !refused);
     for (const [each, off] of [[clear, !now.blanks.length], [shuffle, now.blanks.length < 2], [inOrder, now.order.every((k, i) => k === i)]])
       each.setAttribute("aria-disabled", String(off)); // not `disabled`: the focus would be lost
-  };
-
-  /** Speak only the sentences that changed, when things have settled. */
-  const speak = (parts) => {
-    const fresh = parts.filter((part) => !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = parts;
   };
 
   const draw = oncePerFrame(drawNow);
@@ -198,7 +186,7 @@ function render({ model, el }) {
   layOut();
 
   return () => {
-    if (telling) tell();
+    saver.flush();
     stops.forEach((stop) => stop());
     stopTheme();
     resized.disconnect();
@@ -224,8 +212,8 @@ function blankFigure(title) {
   return {
     box: h("div", { class: "bx-figure" }, h("span", { class: "bx-title" }, title), value, detail),
     show(number, said) {
-      writeIn(value, number);
-      writeIn(detail, said);
+      setText(value, number);
+      setText(detail, said);
     },
   };
 }

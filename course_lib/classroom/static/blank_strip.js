@@ -130,14 +130,9 @@ function makeBlankStrip(now, on) {
       chip.classList.toggle("is-blank", k >= 0);
       chip.classList.toggle("goes-on", goes); // the blank is one thing: the gap to its next token is filled
       chip.classList.toggle("is-source", Boolean(source) && source[0] <= i && i < source[1]);
-      writeIn(chip.lastChild, k >= 0 && blanks[k][0] === i ? String(k + 1) : "");
+      setText(chip.lastChild, k >= 0 && blanks[k][0] === i ? String(k + 1) : "");
     });
   };
 
   return { box: h("div", { class: "bx-strip" }, list), draw };
-}
-
-/** Set a text only where it changed. */
-function writeIn(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

@@ -1,13 +1,13 @@
 // needs: mask_rules.js cache_rules.js cache_flow.js
 // The cache explorer: steps through prefill and decode, a boundary that makes rows stale, and what all of it costs.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const PLAY_EVERY = 1100; // ms
 const TRAITS = { tokens: "tokens", promptLen: "prompt_len", prefixLen: "prefix_len", layers: "layers", step: "step", prefillLen: "prefill_len", reEncoded: "re_encoded", reader: "reader", turns: "turns" };
 
 function render({ model, el }) {
   const ids = Object.fromEntries(["step", "prefix", "layers", "turns"].map((name) => [name, uniqueId(`cx-${name}`)]));
-  let width = 0, spoken = null, telling = 0, playing = 0; // prettier-ignore
+  const saver = lazySaver(model);
+  let width = 0, playing = 0; // prettier-ignore
 
   const state = () => {
     const now = Object.fromEntries(Object.entries(TRAITS).map(([name, trait]) => [name, model.get(trait)]));
@@ -18,13 +18,8 @@ function render({ model, el }) {
   const change = (changes) => {
     if (!changes) return;
     for (const [name, value] of Object.entries(changes)) model.set(TRAITS[name], value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
-  };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
   };
   const go = (step) => {
     const now = state();
@@ -120,36 +115,34 @@ function render({ model, el }) {
     const [once, again] = chatRows(now.turns, now.promptLen, now.tokens.length - now.promptLen, now.layers);
     chat.show([[once], [once, again]], once + again, [String(once), `${once} + ${again}`], again ? `${plural(again, "row")} written again, for the prefix grows` : "no row is written again");
     if (turns.value !== String(now.turns)) turns.value = now.turns;
-    sayIn(turnsValue, String(now.turns));
+    setText(turnsValue, String(now.turns));
     const parts = cacheSentences(now);
-    sayIn(kept, longestCacheWords(now));
-    fillWith(words, parts);
-    const fresh = parts.filter((part) => !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = parts;
+    setText(kept, longestCacheWords(now));
+    setSentences(words, parts);
+    live.sayNew(parts);
   };
 
   const drawControls = (now, done) => {
     const last = lastStep(now), blocked = done === "moved"; // prettier-ignore
     for (const [each, off] of [[back, now.step === 0], [forward, now.step === last || blocked], [play, blocked]])
       each.setAttribute("aria-disabled", String(off)); // not `disabled`: the focus would be lost
-    sayIn(forward, now.step === 0 ? "Prefill" : "Step");
-    sayIn(play, playing ? "Pause" : "Play");
+    setText(forward, now.step === 0 ? "Prefill" : "Step");
+    setText(play, playing ? "Pause" : "Play");
     play.hidden = still.matches;
     slider.max = last;
     slider.value = now.step;
     slider.setAttribute("aria-valuetext", `${now.step} of ${last}: ${done === "empty" ? "empty cache" : now.step === 1 ? "prefill" : `new token ${now.step - 1}`}`);
-    sayIn(sliderValue, `${now.step} of ${last}`);
+    setText(sliderValue, `${now.step} of ${last}`);
     const limit = boundaryLimit(now);
     prefix.max = limit;
     prefix.value = now.prefixLen;
     prefix.setAttribute("aria-valuetext", placeOfBoundary(now.tokens, now.prefixLen));
-    sayIn(prefixValue, `${now.prefixLen} of ${limit}`);
+    setText(prefixValue, `${now.prefixLen} of ${limit}`);
     if (layers.value !== String(now.layers)) layers.value = now.layers;
     mend.setAttribute("aria-disabled", String(!blocked));
     const count = sum(staleOf(now));
-    sayIn(mend, blocked ? `Re-encode ${plural(count, "row")}` : "Re-encode");
-    sayIn(mendNote, blocked ? "before the next step" : now.step ? "Move the boundary: what goes stale?" : "");
+    setText(mend, blocked ? `Re-encode ${plural(count, "row")}` : "Re-encode");
+    setText(mendNote, blocked ? "before the next step" : now.step ? "Move the boundary: what goes stale?" : "");
   };
 
   const drawStale = (now, n) => {
@@ -159,7 +152,7 @@ function render({ model, el }) {
     counts.forEach((count, layer) => {
       const [, track, number] = stale.children[layer].children;
       track.firstChild.style.width = `${n ? (100 * count) / n : 0}%`;
-      sayIn(number, `${count} of ${n}`);
+      setText(number, `${count} of ${n}`);
     });
   };
 
@@ -181,7 +174,7 @@ function render({ model, el }) {
   layOut();
 
   return () => {
-    if (telling) tell();
+    saver.flush();
     clearInterval(playing);
     stops.forEach((stopOne) => stopOne());
     still.removeEventListener("change", draw);
@@ -195,8 +188,8 @@ function figure(title) {
   return {
     box: h("div", { class: "cx-figure" }, h("p", { class: "cx-title" }, title), value, detail),
     show(number, words) {
-      sayIn(value, number);
-      sayIn(detail, words);
+      setText(value, number);
+      setText(detail, words);
     },
   };
 }
@@ -214,18 +207,11 @@ function bars(title, names) {
     show(values, scale, numbers, words) {
       rows.forEach(({ fills, number }, n) => {
         fills.forEach((fill, part) => (fill.style.width = `${(100 * (values[n][part] ?? 0)) / scale}%`));
-        sayIn(number, numbers[n]);
+        setText(number, numbers[n]);
       });
-      sayIn(detail, words);
+      setText(detail, words);
     },
   };
-}
-
-/** Set a paragraph of sentences, each in a span of its own, touching only those that changed. */
-function fillWith(paragraph, parts) {
-  while (paragraph.childElementCount > parts.length) paragraph.lastElementChild.remove();
-  while (paragraph.childElementCount < parts.length) paragraph.append(h("span"));
-  parts.forEach((part, n) => sayIn(paragraph.children[n], `${part} `));
 }
 
 export default { render };

@@ -109,12 +109,12 @@ function makeFlow(now, on) {
         const read = n && i < reads && kind !== "empty";
         const mark = `cx-cell cx-${kind}${read ? " is-read" : ""}`;
         if (cell.className !== mark) cell.className = mark;
-        sayIn(cell, CELL_WORDS[kind]);
+        setText(cell, CELL_WORDS[kind]);
         if (kind === "empty") cell.setAttribute("aria-label", "empty");
         else cell.removeAttribute("aria-label");
       });
       const foretells = i === reading && i >= P - 1;
-      sayIn(out, wrong && foretells ? "?" : foretells ? (i + 1 < tokens.length ? cropToken(tokens[i + 1], 12) : "…") : "");
+      setText(out, wrong && foretells ? "?" : foretells ? (i + 1 < tokens.length ? cropToken(tokens[i + 1], 12) : "…") : "");
     });
     if (reading >= 0) table.setAttribute("aria-activedescendant", `${ids}-${reading}`);
     else table.removeAttribute("aria-activedescendant");
@@ -131,8 +131,8 @@ function makeFlow(now, on) {
       element.style.width = `${width}px`;
     }
     was.hidden = !n || cached === P;
-    sayIn(was.firstChild, `cached for P = ${cached}`);
-    sayIn(pill, `P = ${P}`);
+    setText(was.firstChild, `cached for P = ${cached}`);
+    setText(pill, `P = ${P}`);
     divider.setAttribute("aria-valuenow", P);
     divider.setAttribute("aria-valuemax", boundaryLimit(state));
     divider.setAttribute("aria-valuetext", placeOfBoundary(tokens, P));
@@ -172,11 +172,4 @@ function placeOfBoundary(tokens, P) {
   const T = tokens.length;
   const where = P === 0 ? "no prefix" : P === T ? "no target" : `between ${quote(tokens[P - 1])} and ${quote(tokens[P])}`;
   return `${plural(P, "token")}, ${where}`;
-}
-
-/** Set a text only where it changed. */
-function sayIn(element, text) {
-  if (element.cxText === text) return;
-  element.cxText = text;
-  element.textContent = text;
 }

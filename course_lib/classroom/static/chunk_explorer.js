@@ -1,13 +1,11 @@
-// needs: number_words.js chunk_diagram.js
+// needs: number_words.js controls.js chunk_diagram.js
 // What linear attention costs, counted and said here. Python's twin is classroom/chunk_words.py.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const WAYS = { quadratic: "Quadratic", reordered: "Reordered", chunks: "In chunks" };
 const FORMULAS = { quadratic: "(Q Kᵀ ⊙ mask) V", reordered: "Q (Kᵀ V)", chunks: "(Q Kᵀ ⊙ mask) V, far pairs through Kᵀ V" };
 const PARTS = ["state", "read", "pairs"];
 const TRAITS = { way: "way", T: "total_len", C: "chunk", P: "prefix_len", D: "features" };
 const EIGHTHS = 8;
-const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 const LENGTHS = powers(4, 16), FEATURES = powers(4, 8); // prettier-ignore
 
 // -- the numbers; a state is { way, T, C, P, D }
@@ -28,7 +26,6 @@ function heldMost({ way, T, C, P, D }) {
 
 // -- the words
 
-const plural = (count, one) => `${whole(count)} ${one}${count === 1 ? "" : "s"}`;
 const inTurn = (count) => `${plural(count, "step")} in turn`;
 
 function ratio(one, other) {
@@ -91,20 +88,15 @@ const stepsWords = ({ way, T, C, P }) => {
 // -- the widget
 
 function render({ model, el }) {
-  let spoken = null, telling = 0; // prettier-ignore
+  const saver = lazySaver(model);
   const state = () => {
     const { way, T, C, P, D } = Object.fromEntries(Object.entries(TRAITS).map(([short, trait]) => [short, model.get(trait)]));
     const eighth = T / EIGHTHS; // Python may set one trait after another: until then, the nearest that fits
     return { way, T, C: Math.min(C, T), P: Math.min(Math.round(P / eighth), EIGHTHS) * eighth, D };
   };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (changes) => {
     for (const [name, value] of Object.entries({ ...state(), ...changes })) model.set(TRAITS[name], value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const lengthen = (T) => {
@@ -112,9 +104,8 @@ function render({ model, el }) {
     change({ T, C: Math.min(now.C, T), P: (now.P * T) / now.T });
   };
 
-  const group = uniqueId("ck-way"), patterns = uniqueId("ck-pattern"); // prettier-ignore
-  const radios = Object.keys(WAYS).map((way) => h("input", { type: "radio", name: group, value: way, onchange: () => change({ way }) }));
-  const ways = h("fieldset", {}, h("legend", {}, "Products"), h("span", { class: "ck-segments" }, radios.map((radio) => h("label", {}, radio, h("span", {}, WAYS[radio.value])))));
+  const patterns = uniqueId("ck-pattern");
+  const ways = segments("Products", (way) => change({ way }));
   const length = stopSlider("Tokens, T", lengthen), features = stopSlider("Features, Dk = Dv = D", (D) => change({ D })); // prettier-ignore
   const chunk = stopSlider("Chunk, C", (C) => change({ C })), prefix = stopSlider("Prefix, P", (P) => change({ P })); // prettier-ignore
 
@@ -124,21 +115,21 @@ function render({ model, el }) {
   const flops = figure("Operations", [`${whole(4.5e12)}`]), turns = figure("Steps that wait for each other", ["the prefix, then 65,536 chunks"]); // prettier-ignore
   const memory = figure("Numbers in the largest thing held", longest.map((one) => heldMost(one)[1]));
   const bars = Object.entries(WAYS).map(([way, name]) => costBar(way, name));
-  const close = h("span", { class: "ck-track", "aria-hidden": "true" }, PARTS.map((part) => h("span", { class: `ck-part ck-of-${part}` }))), closeName = h("span", { class: "ck-name" }), closeTimes = h("span", { class: "ck-number muted" }); // prettier-ignore
-  const splits = PARTS.map((part) => h("span", { class: "ck-number" }));
+  const close = h("span", { class: "ck-track", "aria-hidden": "true" }, PARTS.map((part) => h("span", { class: `ck-part ck-of-${part}` }))), closeName = h("span", { class: "ck-name" }), closeTimes = h("span", { class: "course-number muted" }); // prettier-ignore
+  const splits = PARTS.map((part) => h("span", { class: "course-number" }));
   const words = roomFor(longest.map((one) => chunkSentences(one)[2])), live = liveRegion(); // prettier-ignore
   const sample = (kind, name) => h("li", {}, swatch(kind, patterns), name);
   const root = h("section", { class: "course ck", "aria-label": "The ways to compute linear attention" },
-    h("div", { class: "ck-controls" }, ways, length.box, features.box, chunk.box, prefix.box),
+    h("div", { class: "ck-controls" }, ways.box, length.box, features.box, chunk.box, prefix.box),
     h("div", { class: "ck-desk" },
       h("div", { class: "ck-sheet" }, h("div", { class: "ck-formula" }, formula.box), picture, caption.box, thin.box),
       h("div", { class: "ck-side" }, flops.box, turns.box, memory.box,
         h("ul", { class: "ck-legend" }, sample("pairs", "pairs, computed"), sample("hidden", "computed, but hidden by the mask"), sample("read", "read from the state: no pairs"), sample("prefix", "prefix: one state, one reading, no mask"), sample("state", "state, D × D")))),
-    h("p", { class: "ck-title" }, "Operations, on one linear scale"),
+    h("p", { class: "course-title" }, "Operations, on one linear scale"),
     h("ul", { class: "ck-bars" }, bars.map(({ row }) => row), h("li", { class: "ck-close" }, closeName, close, closeTimes)),
     h("ul", { class: "ck-splits" }, PARTS.map((part, n) => h("li", {}, h("i", { class: `ck-part ck-of-${part}` }), `${part} `, splits[n]))),
-    h("div", { class: "ck-words" }, words.box),
-    h("p", { class: "ck-note muted" }, "Q and K have been through the feature map φ. A multiplication and its addition are 2 operations; a tile counts in whole, its hidden half too. Q, K, V and the output are held by every way, and not counted."),
+    h("div", { class: "course-words" }, words.box),
+    h("p", { class: "course-note muted" }, "Q and K have been through the feature map φ. A multiplication and its addition are 2 operations; a tile counts in whole, its hidden half too. Q, K, V and the output are held by every way, and not counted."),
     live); // prettier-ignore
   keepKeys(root);
   el.append(root);
@@ -147,7 +138,7 @@ function render({ model, el }) {
     const { width, height } = picture.getBoundingClientRect();
     if (!width) return; // not in the page yet
     const now = state(), { way, T, C, P, D } = now, cost = chunkCost(now), [most, what] = heldMost(now), off = way !== "chunks"; // prettier-ignore
-    radios.forEach((radio) => (radio.checked = radio.value === way));
+    ways.show(Object.entries(WAYS), way);
     length.show(LENGTHS, T, whole(T), plural(T, "token"));
     features.show(FEATURES, D, String(D), String(D));
     chunk.show(powers(0, Math.log2(T)), C, off ? "only in chunks" : whole(C), plural(C, "token"), off);
@@ -169,9 +160,7 @@ function render({ model, el }) {
     closeTimes.textContent = top === cost.flops ? "as above" : `enlarged ${ratio(top, cost.flops)} ×`;
     splits.forEach((split, n) => (split.textContent = `${whole(cost[PARTS[n]])} (${Math.floor((1000 * cost[PARTS[n]]) / cost.flops + 0.5) / 10}\u00a0%)`));
     words.text.textContent = said[2];
-    const fresh = said.filter((part) => !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = said;
+    live.sayNew(said);
   };
 
   const draw = oncePerFrame(drawNow);
@@ -179,7 +168,7 @@ function render({ model, el }) {
   const resized = new ResizeObserver(draw); // also tells when JupyterLab, which renders before it attaches, gives the root its place
   resized.observe(root);
   return () => {
-    if (telling) tell();
+    saver.flush();
     stops.forEach((stop) => stop());
     resized.disconnect();
   };
@@ -196,46 +185,10 @@ function swatch(kind, patterns) {
   return svg("svg", { class: "ck-swatch", width: 20, height: 14, "aria-hidden": "true" }, svg("rect", { class: `ck-${kind}`, x: 1, y: 1, width: 18, height: 12, ...fill }));
 }
 
-/** A slider over a list of numbers: `choose` gets the number. */
-function stopSlider(name, choose) {
-  const id = uniqueId("ck-slider");
-  let numbers = [];
-  const input = h("input", { id, type: "range", min: "0", step: "1", oninput: () => choose(numbers[input.value]) });
-  const value = h("span", { class: "ck-number", "aria-hidden": "true" });
-  const box = h("div", { class: "ck-range" }, h("label", { for: id }, name), value, input);
-  return {
-    box,
-    show(list, number, text, aloud, off = false) {
-      numbers = list;
-      input.max = list.length - 1;
-      input.value = list.indexOf(number);
-      input.disabled = off;
-      box.classList.toggle("is-off", off);
-      input.setAttribute("aria-valuetext", off ? text : aloud);
-      value.textContent = text;
-    },
-  };
-}
-
-/** A text with as much place as the tallest that will stand there. */
-function roomFor(texts) {
-  const text = h("span");
-  return { text, box: h("p", { class: "ck-room" }, [...new Set(texts)].map((one) => h("span", { "aria-hidden": "true" }, one)), text) };
-}
-
-/** A large number with a line beneath. */
-function figure(title, texts) {
-  const value = h("span", { class: "ck-big" }), detail = roomFor(texts); // prettier-ignore
-  return {
-    box: h("div", { class: "ck-figure ck-number" }, h("p", { class: "ck-title" }, title), value, detail.box),
-    show: (number, words) => ((value.textContent = number), (detail.text.textContent = words)),
-  };
-}
-
 /** A way's operations as a stacked bar, with its name and number. */
 function costBar(way, title) {
   const parts = PARTS.map((part) => h("span", { class: `ck-part ck-of-${part}` })), fill = h("span", { class: "ck-fill" }, parts); // prettier-ignore
-  const name = h("span", { class: "ck-name" }, title), number = h("span", { class: "ck-number" }); // prettier-ignore
+  const name = h("span", { class: "ck-name" }, title), number = h("span", { class: "course-number" }); // prettier-ignore
   const row = h("li", { "data-way": way }, name, h("span", { class: "ck-track", "aria-hidden": "true" }, fill), number);
   return {
     row,

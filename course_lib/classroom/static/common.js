@@ -32,17 +32,52 @@ function oncePerFrame(draw) {
   };
 }
 
+/** Set a text only where it changed. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Set a paragraph of sentences, each in a span of its own, touching only those that changed. */
+function setSentences(paragraph, sentences) {
+  while (paragraph.childElementCount > sentences.length) paragraph.lastElementChild.remove();
+  while (paragraph.childElementCount < sentences.length) paragraph.append(h("span"));
+  sentences.forEach((sentence, n) => setText(paragraph.children[n], `${sentence} `));
+}
+
 /** A region that screen readers speak. Speaks only the last of a burst, when it has settled. */
 function liveRegion() {
   const element = h("div", { class: "course-live", role: "status", "aria-live": "polite" });
-  let timer = 0;
+  let timer = 0, newTimer = 0, heard = null; // prettier-ignore
+  const hush = () => (clearTimeout(timer), clearTimeout(newTimer));
   element.say = (text, delay = 400) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      if (element.textContent !== text) element.textContent = text;
-    }, delay);
+    hush();
+    timer = setTimeout(() => setText(element, text), delay);
+  };
+  /** Speak those sentences that the listener has not heard: what a burst passed over stays unheard. The first call is silent. */
+  element.sayNew = (sentences) => {
+    const now = sentences.filter(Boolean);
+    heard ??= now;
+    const fresh = now.filter((sentence) => !heard.includes(sentence));
+    if (!fresh.length) return clearTimeout(newTimer);
+    hush();
+    newTimer = setTimeout(() => {
+      heard = now;
+      setText(element, fresh.join(" "));
+    }, 500);
   };
   return element;
+}
+
+/** Send what changed to Python soon, not at once: dragging must not flood the kernel. The last state always goes out. */
+function lazySaver(model, after = 120) {
+  let timer = 0;
+  const flush = () => {
+    if (!timer) return;
+    clearTimeout(timer);
+    timer = 0;
+    model.save_changes();
+  };
+  return { soon: () => (timer ||= setTimeout(flush, after)), flush };
 }
 
 let lastId = 0;

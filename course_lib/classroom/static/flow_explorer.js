@@ -2,14 +2,14 @@
 // The data-flow explorer: two blocks on one scale, and a step through both at once. What a block is made of, what its
 // counts are and how they are said, all of that comes with `graphs`: here it is only drawn.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const PLAY_EVERY = 1200; // ms
 const KINDS = { product: "matrix product", attention: "attention", norm: "norm", elementwise: "number by number", "all-reduce": "all-reduce: all devices wait" };
 
 function render({ model, el }) {
   const ids = Object.fromEntries(["step", "devices", "hatch"].map((name) => [name, uniqueId(`fx-${name}`)]));
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let telling = 0, playing = 0, drawn = "", spoken = null; // prettier-ignore
+  const saver = lazySaver(model);
+  let playing = 0, drawn = ""; // prettier-ignore
 
   const variantOf = (fused, devices) => model.get("graphs")[`${fused ? "fused" : "unfused"}-${devices}`];
   const shown = () => variantOf(model.get("fused"), model.get("devices"));
@@ -17,13 +17,8 @@ function render({ model, el }) {
   const stepNow = () => Math.min(model.get("step"), lastStep()); // Python may set one trait after another
   const change = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
-  };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
   };
   const go = (step) => step >= 0 && step <= lastStep() && step !== stepNow() && change({ step });
   const select = (selected) => selected !== model.get("selected") && change({ selected });
@@ -115,10 +110,7 @@ function render({ model, el }) {
     if (rows.childElementCount !== table.length) rows.replaceChildren(...table.map((row) => h("tr", {}, h("th", { scope: "row" }), row.slice(1).map(() => h("td", { class: "fx-number" })))));
     table.forEach((row, n) => row.forEach((text, column) => setText(rows.children[n].children[column], text)));
     setText(note, of.note);
-    const parts = [of.said[step], selected ? of.told[selected] : ""];
-    const fresh = parts.filter((part) => part && !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = parts;
+    live.sayNew([of.said[step], selected ? of.told[selected] : ""]);
   };
 
   const drawControls = (of, step) => {
@@ -142,7 +134,7 @@ function render({ model, el }) {
   still.addEventListener("change", draw);
 
   return () => {
-    if (telling) tell();
+    saver.flush();
     clearInterval(playing);
     stops.forEach((stopOne) => stopOne());
     still.removeEventListener("change", draw);
@@ -164,11 +156,6 @@ function roomy(kind = "") {
       box.style.minHeight = `${tallest}px`;
     },
   };
-}
-
-/** Set a text only where it changed. */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 export default { render };

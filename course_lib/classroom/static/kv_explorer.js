@@ -1,9 +1,7 @@
-// needs: number_words.js
+// needs: number_words.js controls.js
 // The bytes of keys and values, counted here. Python's twin is classroom/kv_explorer.py; the sizes come from there.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const NUMBER_BYTES = 2; // bfloat16
-const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 const CONTEXTS = powers(8, 17), SEQUENCES = powers(0, 9); // prettier-ignore
 const HUES = 3; // of the groups, one after the other
 const MOST_HEADS = 48;
@@ -23,8 +21,6 @@ function kvCount({ model, kvHeads, context, sequences, sizes }) {
 }
 
 // -- the words
-
-const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 function sharing(n, heads) {
   if (n === 1) return `shared by all ${heads} query heads (multi-query)`;
@@ -52,20 +48,16 @@ const cacheWords = (token, context, sequences) => `${whole(token)} × ${whole(co
 
 function render({ model, el }) {
   const sizes = model.get("sizes");
-  let moved = null, spoken = null, telling = 0; // prettier-ignore
+  const saver = lazySaver(model);
+  let moved = null;
 
   const state = () => {
     const [name, kvHeads, context, sequences] = ["model", "kv_heads", "context", "sequences"].map((trait) => model.get(trait));
     return { model: name, kvHeads: nearest(sizes[name].heads, kvHeads), context, sequences, sizes }; // Python may set one trait after another
   };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (changes) => {
     for (const [trait, value] of Object.entries(changes)) model.set(trait, value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const choose = (name) => {
@@ -74,9 +66,7 @@ function render({ model, el }) {
     change({ model: name, kv_heads: to });
   };
 
-  const group = uniqueId("kv-model");
-  const radios = Object.keys(sizes).map((name) => h("input", { type: "radio", name: group, value: name, onchange: () => choose(name) }));
-  const models = h("fieldset", {}, h("legend", {}, "PaLM"), h("span", { class: "kv-segments" }, radios.map((radio) => h("label", {}, radio, h("span", {}, radio.value)))));
+  const models = segments("PaLM", choose);
   const kvHeads = stopSlider("Key/value heads", (value) => ((moved = null), change({ kv_heads: value })));
   const context = stopSlider("Tokens in a sequence", (value) => change({ context: value }));
   const sequences = stopSlider("Sequences at once", (value) => change({ sequences: value }));
@@ -85,22 +75,22 @@ function render({ model, el }) {
 
   // the longest that each text gets: its place is kept free, so that nothing below moves
   const [caption, ...said] = kvSentences({ model: "540B", kvHeads: 24, context: 131072, sequences: 512, sizes });
-  const strip = h("div", { class: "kv-strip", role: "img" }), queries = h("p", { class: "kv-title" }), shared = roomFor(caption); // prettier-ignore
-  const token = figure("Bytes a token: keys and values", tokenWords(118, MOST_HEADS, 256)), all = figure("The cache in all", cacheWords(5799936, 131072, 512)); // prettier-ignore
-  const words = roomFor([movedWords({ model: "540B", from: 32, to: 24 }), ...said].join(" "));
+  const strip = h("div", { class: "kv-strip", role: "img" }), queries = h("p", { class: "course-title" }), shared = roomFor([caption]); // prettier-ignore
+  const token = figure("Bytes a token: keys and values", [tokenWords(118, MOST_HEADS, 256)]), all = figure("The cache in all", [cacheWords(5799936, 131072, 512)]); // prettier-ignore
+  const words = roomFor([[movedWords({ model: "540B", from: 32, to: 24 }), ...said].join(" ")]);
   const bars = ["Cache", "Weights"].map((name) => {
-    const fill = h("span", { class: `kv-fill kv-${name.toLowerCase()}` }), number = h("span", { class: "kv-number" }); // prettier-ignore
+    const fill = h("span", { class: `kv-fill kv-${name.toLowerCase()}` }), number = h("span", { class: "course-number" }); // prettier-ignore
     return { fill, number, row: h("li", {}, h("span", {}, name), h("span", { class: "kv-track", "aria-hidden": "true" }, fill), number) };
   });
   const live = liveRegion();
   const root = h("section", { class: "course kv", "aria-label": "Memory of keys and values" },
-    h("div", { class: "kv-controls" }, models, kvHeads.box, context.box, sequences.box),
+    h("div", { class: "kv-controls" }, models.box, kvHeads.box, context.box, sequences.box),
     h("div", { class: "kv-heads" }, queries, strip, shared.box),
     h("div", { class: "kv-figures" }, token.box, all.box),
-    h("p", { class: "kv-title" }, "Cache and weights, on one scale"),
+    h("p", { class: "course-title" }, "Cache and weights, on one scale"),
     h("ul", { class: "kv-bars" }, bars.map(({ row }) => row)),
-    h("div", { class: "kv-words" }, words.box),
-    h("p", { class: "kv-note muted" }, "Numbers are bfloat16, 2 bytes each. Decimal units: 1 GB is 10⁹ bytes. Weights are the matrices of all layers; the table of the tokens is not counted."),
+    h("div", { class: "course-words" }, words.box),
+    h("p", { class: "course-note muted" }, "Numbers are bfloat16, 2 bytes each. Decimal units: 1 GB is 10⁹ bytes. Weights are the matrices of all layers; the table of the tokens is not counted."),
     live); // prettier-ignore
   keepKeys(root);
   el.append(root);
@@ -120,13 +110,13 @@ function render({ model, el }) {
 
   const draw = oncePerFrame(() => {
     const now = state(), { heads, layers, size, token: each, cache, weights } = kvCount(now); // prettier-ignore
-    radios.forEach((radio) => (radio.checked = radio.value === now.model));
+    models.show(Object.keys(sizes).map((name) => [name, name]), now.model);
     kvHeads.show(divisors(heads), now.kvHeads, `${now.kvHeads} of ${heads}`, `${now.kvHeads}, ${sharing(now.kvHeads, heads)}`);
     context.show(CONTEXTS, now.context, whole(now.context), `${whole(now.context)} tokens`);
     sequences.show(SEQUENCES, now.sequences, String(now.sequences), plural(now.sequences, "sequence"));
     drawHeads(now, heads);
-    token.show(whole(each), `≈ ${byteSize(each)}`, tokenWords(layers, now.kvHeads, size));
-    all.show(byteSize(cache), "", cacheWords(each, now.context, now.sequences));
+    token.show(whole(each), tokenWords(layers, now.kvHeads, size), `≈ ${byteSize(each)}`);
+    all.show(byteSize(cache), cacheWords(each, now.context, now.sequences));
     [cache, weights].forEach((bytes, n) => {
       bars[n].fill.style.width = `${(100 * bytes) / Math.max(cache, weights)}%`;
       bars[n].number.textContent = byteSize(bytes);
@@ -136,53 +126,14 @@ function render({ model, el }) {
     const parts = moved ? [movedWords(moved), ...rest] : rest;
     shared.text.textContent = first;
     words.text.textContent = parts.join(" ");
-    const fresh = [first, ...parts].filter((part) => !spoken?.includes(part));
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = [first, ...parts];
+    live.sayNew([first, ...parts]);
   });
 
   const stops = ["model", "kv_heads", "context", "sequences"].map((trait) => onTrait(model, trait, draw));
   draw();
   return () => {
-    if (telling) tell();
+    saver.flush();
     stops.forEach((stop) => stop());
-  };
-}
-
-/** A slider over a list of numbers: `choose` gets the number. */
-function stopSlider(name, choose) {
-  const id = uniqueId("kv-slider");
-  let numbers = [];
-  const input = h("input", { id, type: "range", min: "0", step: "1", oninput: () => choose(numbers[input.value]) });
-  const value = h("span", { class: "kv-number", "aria-hidden": "true" });
-  return {
-    box: h("div", { class: "kv-range" }, h("label", { for: id }, name), value, input),
-    show(list, number, text, spoken) {
-      numbers = list;
-      input.max = list.length - 1;
-      input.value = list.indexOf(number);
-      input.setAttribute("aria-valuetext", spoken);
-      value.textContent = text;
-    },
-  };
-}
-
-/** A text with as much place as the longest that will stand there. */
-function roomFor(longest) {
-  const text = h("span");
-  return { text, box: h("p", { class: "kv-room" }, h("span", { "aria-hidden": "true" }, longest), text) };
-}
-
-/** A large number with a line beneath. */
-function figure(title, longest) {
-  const value = h("span", { class: "kv-big" }), unit = h("span", { class: "kv-unit muted" }), detail = roomFor(longest); // prettier-ignore
-  return {
-    box: h("div", { class: "kv-number" }, h("p", { class: "kv-title" }, title), value, unit, detail.box),
-    show(number, inUnit, words) {
-      value.textContent = number;
-      unit.textContent = inUnit;
-      detail.text.textContent = words;
-    },
   };
 }
 

@@ -35,7 +35,6 @@ function render({ model, el }) {
   let preview = null; // { i, j } under the pointer: its arcs are shown, the choice stays
   let cursor = null; // the cell that the keyboard has in the grid
   let laidOut = { tokens: null, width: 0 };
-  let spoken = [];
   let refused = "";
 
   // -- the text
@@ -185,7 +184,7 @@ function render({ model, el }) {
       laidOut.tokens = tokens;
       cursor = preview = null;
       layOut();
-      fill(ghost, longestSentences(now));
+      setSentences(ghost, longestSentences(now));
       countedFor = "";
     }
     const mark = `${kind} ${P} ${T} ${tile}`;
@@ -205,12 +204,12 @@ function render({ model, el }) {
     drawnOver = overMark;
     dirtyCells = false;
     drawNow.look = look;
-    say(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have it in words." : "");
+    setText(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have it in words." : "");
     drawControls(now);
     drawMeters(now);
     const parts = sentences(now, counted);
-    fill(words, now.moved ? parts.slice(1) : parts);
-    speak(parts);
+    setSentences(words, now.moved ? parts.slice(1) : parts);
+    live.sayNew(parts);
   };
 
   const drawControls = ({ tokens, kind, prefixLen: P, moved, custom }) => {
@@ -218,7 +217,7 @@ function render({ model, el }) {
     if (document.activeElement !== field || (!refused && field.value.toWellFormed() !== store.state.text)) {
       if (!refused && field.value !== store.state.text) field.value = store.state.text;
     }
-    say(note, refused || (moved !== null ? movedWords(moved, P, T) : `${plural(T, "token")} of at most ${MAX_TOKENS}`));
+    setText(note, refused || (moved !== null ? movedWords(moved, P, T) : `${plural(T, "token")} of at most ${MAX_TOKENS}`));
     note.classList.toggle("bad", Boolean(refused));
     note.classList.toggle("muted", !refused && moved === null);
     for (const [name, radio] of Object.entries(radios)) if (radio.checked !== (name === kind)) radio.checked = name === kind;
@@ -231,8 +230,8 @@ function render({ model, el }) {
     if (slider.max !== String(T)) slider.max = T;
     if (slider.value !== String(P)) slider.value = P;
     slider.setAttribute("aria-valuetext", boundaryWords(tokens, P));
-    say(sliderValue, `${P} of ${T}`);
-    say(hint, BOUNDARY_HINTS[kind]);
+    setText(sliderValue, `${P} of ${T}`);
+    setText(hint, BOUNDARY_HINTS[kind]);
     const choices = [...new Set([...TILE_SIZES, store.state.tile])].sort((a, b) => a - b);
     if (tileSize.mxChoices !== choices.join()) {
       tileSize.replaceChildren(...choices.map((n) => h("option", { value: n }, `${n} × ${n}`)));
@@ -248,7 +247,7 @@ function render({ model, el }) {
       const roles = { "encoder-decoder": ["source", "target"], encoder: ["reads both ways", null], decoder: [null, "written left to right"] }[kind] ?? ["prefix", "target"];
       roles.forEach((role, n) => {
         keys.children[n].hidden = role === null;
-        say(keys.children[n], role ?? "");
+        setText(keys.children[n], role ?? "");
       });
     }
   };
@@ -261,17 +260,6 @@ function render({ model, el }) {
     tiles.show(`${c.tiles.visited} of ${c.grid.length}`, `${percent(c.tiles.visited, c.grid.length)} %`, [c.tiles.full / all, c.tiles.partial / all], `${c.tiles.skipped} skipped, ${c.tiles.partial} partial, ${c.tiles.full} full`);
     if (kind === "custom") loss.show("not said", "", [0, 0], "a mask alone does not say");
     else loss.show(`${c.loss.length} of ${T}`, `${percent(c.loss.length, T)} %`, [c.loss.length / Math.max(T, 1), 0], { encoder: "15 % masked at random", decoder: "all but the first", "encoder-decoder": "the target", prefix: "the target" }[kind]);
-  };
-
-  /** Speak only the sentences that changed, when things have settled. */
-  const speak = (parts) => {
-    const fresh = parts.filter((part) => !spoken.includes(part));
-    if (!spoken.length) spoken = parts;
-    else if (fresh.length) {
-      live.say(fresh.join(" "), 500);
-      clearTimeout(speak.timer);
-      speak.timer = setTimeout(() => (spoken = parts), 500);
-    }
   };
 
   const layOut = () => {
@@ -317,27 +305,13 @@ function meter(id, name, title) {
   return {
     box,
     show(words, percentage, [a, b], more) {
-      say(value, words);
-      say(share, percentage);
-      say(detail, more);
+      setText(value, words);
+      setText(share, percentage);
+      setText(detail, more);
       first.style.clipPath = `inset(0 ${100 - a * 100}% 0 0)`;
       second.style.clipPath = `inset(0 ${100 - (a + b) * 100}% 0 ${a * 100}%)`;
     },
   };
-}
-
-/** Set a text only where it changed. */
-function say(element, text) {
-  if (element.mxText === text) return;
-  element.mxText = text;
-  element.textContent = text;
-}
-
-/** Set a paragraph of sentences, each in a span of its own, touching only those that changed. */
-function fill(paragraph, parts) {
-  while (paragraph.childElementCount > parts.length) paragraph.lastElementChild.remove();
-  while (paragraph.childElementCount < parts.length) paragraph.append(h("span"));
-  parts.forEach((part, n) => say(paragraph.children[n], `${part} `));
 }
 
 /** The longest that the sentences can get for this text while anything but the text changes: their place is kept free. */

@@ -4,6 +4,7 @@ const COUNT_UNITS = [["trillion", 1e12], ["billion", 1e9], ["million", 1e6], ["t
 const BYTE_UNITS = [["TB", 1e12], ["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]; // prettier-ignore
 
 const whole = (n) => n.toLocaleString("en-US");
+const plural = (count, one) => `${whole(count)} ${one}${count === 1 ? "" : "s"}`;
 
 /** Three digits or so, rounded half up. */
 function brief(value) {

@@ -1,7 +1,6 @@
-// needs: number_words.js race_chart.js
+// needs: number_words.js controls.js race_chart.js
 // Softmax and linear attention, causal and with a prefix: counted here, raced in Python. Python's twin is race_words.py.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const FORMS = FAMILIES.flatMap((family) => [`${family} causal`, `${family} prefix`]);
 const TITLES = { softmax: "Softmax", linear: "Linear" };
 const NO_KERNEL = "To measure on your own machine, run the course: behind this page there is no Python. The times shown were recorded.";
@@ -77,17 +76,14 @@ function raceWords(who, point, eighth) {
 
 function render({ model, el }) {
   const setting = model.get("setting"), { lengths, eighths, recorded } = setting; // prettier-ignore
+  const everyEighth = Array.from({ length: eighths + 1 }, (_, n) => n);
   const live = typeof model.send === "function"; // without a kernel nobody can measure: the recorded race is shown alone
-  let spoken = null, telling = 0, told = "", wasBusy = false, trouble = "", asked = false; // prettier-ignore
+  const saver = lazySaver(model);
+  let told = "", wasBusy = false, trouble = "", asked = false; // prettier-ignore
   const state = () => ({ L: model.get("total_len"), eighth: model.get("prefix_eighths") });
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (name, value) => {
     model.set(name, value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const sender = patientSender(model, () => {
@@ -97,17 +93,14 @@ function render({ model, el }) {
   });
   const send = (type, button) => {
     if (button.ariaDisabled === "true") return;
-    if (telling) tell(); // the race is run where the slider stands
+    saver.flush(); // the race is run where the slider stands
     asked = true;
     trouble = "";
     sender.send({ type });
     draw();
   };
 
-  const group = uniqueId("rx-length"), id = uniqueId("rx-prefix"); // prettier-ignore
-  const radios = lengths.map((L) => h("input", { type: "radio", name: group, value: L, onchange: () => change("total_len", L) }));
-  const slider = h("input", { id, type: "range", min: 0, max: eighths, step: 1, oninput: () => change("prefix_eighths", Number(slider.value)) });
-  const sliderText = h("span", { class: "rx-number", "aria-hidden": "true" });
+  const length = segments("Tokens, L", (L) => change("total_len", L)), prefix = stopSlider("Prefix, P / L", (eighth) => change("prefix_eighths", eighth)); // prettier-ignore
   const measure = h("button", { type: "button", class: "primary", onclick: () => send("measure", measure) }, "Measure here");
   const stop = h("button", { type: "button", onclick: () => send("stop", stop) }, "Stop");
   const said = h("span"), longest = !live ? NO_KERNEL : `Measured at ${placeWords(setting, lengths.at(-1), eighths)}: 30 rounds in 10 s. Softmax is left out: about 100 s a round (estimated from ${whole(lengths[1])} tokens), over the limit of 10 s.`; // prettier-ignore
@@ -115,15 +108,14 @@ function render({ model, el }) {
   const countedRows = FORMS.map((form) => barRow(form)), timeRows = FORMS.map((form) => timeRow(form, live)); // prettier-ignore
   const countedAxis = h("li", { class: "rx-axis", "aria-hidden": "true" }, h("span", {}, ["0", "1 × causal", `${WIDEST} ×`].map((words, n) => tickMark(50 * n, words, n * 50))));
   const timeTicks = h("span", {}), timeLine = h("li", { class: "rx-axis", "aria-hidden": "true" }, timeTicks); // prettier-ignore
-  const scales = h("p", { class: "rx-note muted" });
+  const scales = h("p", { class: "course-note muted" });
   const paper = svg("svg", { class: "rx-paper", role: "img", height: CHART.height });
   const cells = ["Counted", "Measured here", "Recorded"].map((name) => tableRow(name));
   const region = liveRegion();
   const legend = (look, name) => h("li", {}, svg("svg", { class: "rx-swatch", width: 34, height: 14, "aria-hidden": "true" }, ...swatch(look)), h("span", {}, name));
   const root = h("section", { class: `course rx${live ? "" : " is-still"}`, "aria-label": "What a prefix costs softmax and linear attention" },
     h("div", { class: "rx-controls" },
-      h("fieldset", {}, h("legend", {}, "Tokens, L"), h("span", { class: "rx-segments" }, radios.map((radio) => h("label", {}, radio, h("span", {}, whole(Number(radio.value))))))),
-      h("div", { class: "rx-range" }, h("label", { for: id }, "Prefix, P / L"), sliderText, slider)),
+      length.box, prefix.box),
     h("div", { class: "rx-race" }, live && h("div", { class: "rx-buttons" }, measure, stop), h("p", { class: "rx-said" }, h("span", { "aria-hidden": "true" }, longest), said)),
     h("div", { class: "rx-rows" },
       h("div", { class: "rx-counted" }, h("h3", {}, "Counted: operations"), h("ul", {}, countedRows.map(({ row }) => row), countedAxis)),
@@ -134,9 +126,9 @@ function render({ model, el }) {
       h("div", { class: "rx-side" },
         h("ul", { class: "rx-legend" }, live && legend("is-measured", `measured here: ${MARKS}`), legend("is-recorded", live ? "recorded" : `recorded: ${MARKS}`), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
         h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command.split(" ").flatMap((word, n) => [n ? " " : "", h("span", {}, word)]))))),
-    h("div", { class: "rx-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.filter((_, n) => live || n !== 1).map(({ row }) => row)))),
-    h("p", { class: "rx-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are; the rounds of a race take all forms in turn."),
-    h("p", { class: "rx-note muted" }, `One example, ${setting.heads} heads of ${setting.dim} features, float32, without gradients. A multiplication and its addition are 2 operations. Softmax is counted in tiles of ${setting.tile} × ${setting.tile} pairs, visited in whole; linear in chunks of ${setting.tile}.`),
+    h("div", { class: "course-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.filter((_, n) => live || n !== 1).map(({ row }) => row)))),
+    h("p", { class: "course-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are; the rounds of a race take all forms in turn."),
+    h("p", { class: "course-note muted" }, `One example, ${setting.heads} heads of ${setting.dim} features, float32, without gradients. A multiplication and its addition are 2 operations. Softmax is counted in tiles of ${setting.tile} × ${setting.tile} pairs, visited in whole; linear in chunks of ${setting.tile}.`),
     region); // prettier-ignore
   keepKeys(root);
   el.append(root);
@@ -145,21 +137,19 @@ function render({ model, el }) {
     if (!root.getBoundingClientRect().width) return; // not in the page yet
     const { L, eighth } = state(), measured = model.get("measured"), busy = model.get("busy"); // prettier-ignore
     const counts = countRace(setting, L, eighth), now = measured[`${L}:${eighth}`], record = recorded.points[`${L}:${eighth}`]; // prettier-ignore
-    radios.forEach((radio) => (radio.checked = Number(radio.value) === L));
-    slider.value = eighth;
     const P = Math.floor((L * eighth) / eighths);
-    sliderText.textContent = `${eighth}/${eighths}, P = ${whole(P)}`;
-    slider.setAttribute("aria-valuetext", `${eighth} eighths: ${whole(P)} of ${whole(L)} tokens`);
+    length.show(lengths.map((each) => [each, whole(each)]), L);
+    prefix.show(everyEighth, eighth, `${eighth}/${eighths}, P = ${whole(P)}`, `${eighth} eighths: ${whole(P)} of ${whole(L)} tokens`);
     showRace(busy);
 
     countedRows.forEach((row, n) => row.show(counts[FORMS[n]], countedRatio(counts, FAMILIES[n >> 1])));
-    const here = [recorded.points, measured].flatMap((points) => Array.from({ length: eighths + 1 }, (_, n) => points[`${L}:${n}`]).filter(Boolean));
+    const here = [recorded.points, measured].flatMap((points) => everyEighth.map((n) => points[`${L}:${n}`]).filter(Boolean));
     const axis = timeAxis(here.length ? here.flatMap((one) => Object.values(one.seconds).flat()) : [1e-3, 1]);
     timeRows.forEach((row, n) => row.show(axis, FORMS[n], now, record));
     timeTicks.replaceChildren(...axis.ticks.map((one) => tickMark(axis.at(one), here.length ? roundTick(one) : "", axis.at(one))));
     scales.textContent = `Each pair of bars has its own scale, its causal form being 1: softmax, causal takes ${brief(counts["softmax causal"] / counts["linear causal"])} times the operations of linear, causal. Times are on one log scale.`;
 
-    const every = (of) => Object.fromEntries(FAMILIES.map((family) => [family, Array.from({ length: eighths + 1 }, (_, n) => of(family, n))]));
+    const every = (of) => Object.fromEntries(FAMILIES.map((family) => [family, everyEighth.map((n) => of(family, n))]));
     const laws = every((family, n) => (family === "softmax" ? 1 + (n / eighths) ** 2 : countedRatio(countRace(setting, L, n), family)));
     const [theirs, mine] = [recorded.points, measured].map((points) => every((family, n) => points[`${L}:${n}`]?.ratio[family]));
     drawChart(paper, { eighths, here: eighth, laws, recorded: theirs, measured: mine });
@@ -173,9 +163,7 @@ function render({ model, el }) {
     cells[0].show("", ratios.map((ratio) => [ratio, "", ""]));
     cells[1].show(now ? `${now.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, now, eighth)));
     cells[2].show(record ? `${record.rounds} rounds` : "", FAMILIES.map((family) => cellWords(family, record, eighth)));
-    const fresh = texts.slice(0, now ? 2 : 1).filter((text) => !spoken?.includes(text));
-    if (spoken && fresh.length && !busy) region.say(fresh.join(" "), 500);
-    if (!busy) spoken = texts;
+    if (!busy) region.sayNew(texts.slice(0, now ? 2 : 1));
   };
 
   /** The buttons, and how the race stands; it is spoken when it begins and when it ends. */
@@ -203,7 +191,7 @@ function render({ model, el }) {
   const resized = new ResizeObserver(draw); // also tells when JupyterLab, which renders before it attaches, gives the root its place
   resized.observe(root);
   return () => {
-    if (telling) tell();
+    saver.flush();
     sender.answered();
     stops.forEach((stop) => stop());
     resized.disconnect();
@@ -220,7 +208,7 @@ function tickMark(percent, words, share) {
 /** A row of the left: a bar, its number, and the ratio. */
 function barRow(form) {
   const [family, kind] = form.split(" "), bar = h("span", { class: `rx-bar rx-${family} rx-${kind}` }), number = h("b"), ratio = h("span"); // prettier-ignore
-  const row = h("li", { "data-form": form }, h("span", { class: "rx-form" }, nameOf(form)), h("span", { class: "rx-text rx-number" }, number, ratio), h("span", { class: "rx-track", "aria-hidden": "true" }, bar));
+  const row = h("li", { "data-form": form }, h("span", { class: "rx-form" }, nameOf(form)), h("span", { class: "rx-text course-number" }, number, ratio), h("span", { class: "rx-track", "aria-hidden": "true" }, bar));
   return {
     row,
     show(count, times_) {
@@ -235,7 +223,7 @@ function barRow(form) {
 /** A row of the right: the dots, and their numbers. */
 function timeRow(form, live) {
   const [family] = form.split(" "), mine = h("b"), theirs = h("span", { class: "muted" }), track = h("span", { class: "rx-track rx-times", "aria-hidden": "true" }); // prettier-ignore
-  const row = h("li", { "data-form": form }, h("span", { class: "rx-form" }, nameOf(form)), h("span", { class: "rx-text rx-number" }, mine, theirs), track);
+  const row = h("li", { "data-form": form }, h("span", { class: "rx-form" }, nameOf(form)), h("span", { class: "rx-text course-number" }, mine, theirs), track);
   const dot = (axis, point, look) => {
     const found = point?.seconds[form];
     if (!found) return [];

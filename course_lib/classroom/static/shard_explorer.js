@@ -1,12 +1,10 @@
-// needs: number_words.js shard_diagram.js
+// needs: number_words.js controls.js shard_diagram.js
 // What processes send each other that share a sequence, counted and said here. Python's twin is classroom/shard_words.py.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const HEADS = 8, FEATURES = 64, NUMBER_BYTES = 4, STATE = HEADS * FEATURES * (FEATURES + 1) * NUMBER_BYTES; // prettier-ignore
 const TOKEN = HEADS * 2 * FEATURES * NUMBER_BYTES; // of a key and a value
 const TRAITS = { N: "processes", L: "total_len", P: "prefix_len", training: "training" };
 const EIGHTHS = 8;
-const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 const PROCESSES = powers(0, 6), LENGTHS = powers(10, 20); // prettier-ignore
 const SCALE = [4, 11]; // powers of ten, in bytes
 const PASSES = [[false, "Forward"], [true, "Training"]]; // prettier-ignore
@@ -74,20 +72,15 @@ function madeOf(state) {
 // -- the widget
 
 function render({ model, el }) {
-  let spoken = null, waiting = {}, telling = 0; // prettier-ignore
+  const saver = lazySaver(model);
   const state = () => {
     const { N, L, P, training } = Object.fromEntries(Object.entries(TRAITS).map(([short, trait]) => [short, model.get(trait)]));
     const eighth = L / EIGHTHS; // Python may set one trait after another: until then, the nearest that fits
     return { N, L, P: Math.min(Math.round(P / eighth), EIGHTHS) * eighth, training };
   };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (changes) => {
     for (const [name, value] of Object.entries({ ...state(), ...changes })) model.set(TRAITS[name], value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const lengthen = (L) => {
@@ -95,9 +88,7 @@ function render({ model, el }) {
     change({ L, P: (now.P / now.L) * L });
   };
 
-  const group = uniqueId("sd-pass");
-  const radios = PASSES.map(([training]) => h("input", { type: "radio", name: group, onchange: () => change({ training }) }));
-  const passes = h("fieldset", {}, h("legend", {}, "Pass"), h("span", { class: "sd-segments" }, radios.map((radio, n) => h("label", {}, radio, h("span", {}, PASSES[n][1])))));
+  const passes = segments("Pass", (training) => change({ training }));
   const processes = stopSlider("Processes, N", (N) => change({ N })), length = stopSlider("Tokens, L", lengthen), prefix = stopSlider("Prefix, P", (P) => change({ P })); // prettier-ignore
   const longest = widest();
   const picture = svg("svg", { class: "sd-paper", role: "img" }), caption = roomFor(longest.map((one) => shardSentences(one)[0])), words = roomFor(longest.map((one) => shardSentences(one).slice(1).join("\n"))), live = liveRegion(); // prettier-ignore
@@ -105,13 +96,13 @@ function render({ model, el }) {
   const ticks = Array.from({ length: SCALE[1] - SCALE[0] + 1 }, (_, n) => h("span", { style: `left: ${(100 * n) / (SCALE[1] - SCALE[0])}%` }, byteSize(10 ** (SCALE[0] + n)).replace(/\.0+|(?<=10)\.0/, "")));
   const dots = WAYS.map((way, n) => dotRow(way, n));
   const root = h("section", { class: "course sd", "aria-label": "A sequence shared by processes" },
-    h("div", { class: "sd-controls" }, passes, processes.box, length.box, prefix.box),
+    h("div", { class: "sd-controls" }, passes.box, processes.box, length.box, prefix.box),
     picture, h("div", { class: "sd-caption" }, caption.box),
     h("div", { class: "sd-figures" }, figures.map(({ box }) => box)),
-    h("p", { class: "sd-title" }, "What the busiest process sends; each line is ten times the one before"),
+    h("p", { class: "course-title" }, "What the busiest process sends; each line is ten times the one before"),
     h("ul", { class: "sd-rows" }, dots.map(({ row }) => row), h("li", { class: "sd-close", "aria-hidden": "true" }, h("span", { class: "sd-ticks muted" }, ticks))),
-    h("div", { class: "sd-words" }, words.box),
-    h("p", { class: "sd-note muted" }, `One layer of ${HEADS} heads, ${FEATURES} features of a key and of a value, one text, float32. A state is ${FEATURES} × ${FEATURES} for each head, and ${FEATURES} more for the normaliser. In bfloat16 keys and values would take half; states stay float32. A sum over N processes costs each 2 (N − 1) / N of its bytes.`),
+    h("div", { class: "course-words" }, words.box),
+    h("p", { class: "course-note muted" }, `One layer of ${HEADS} heads, ${FEATURES} features of a key and of a value, one text, float32. A state is ${FEATURES} × ${FEATURES} for each head, and ${FEATURES} more for the normaliser. In bfloat16 keys and values would take half; states stay float32. A sum over N processes costs each 2 (N − 1) / N of its bytes.`),
     live); // prettier-ignore
   keepKeys(root);
   el.append(root);
@@ -120,7 +111,7 @@ function render({ model, el }) {
     const { width } = picture.getBoundingClientRect();
     if (!width) return; // not in the page yet
     const now = state(), { N, L, P, training } = now, { linear, ring } = shardCount(now), made = madeOf(now), said = shardSentences(now); // prettier-ignore
-    radios.forEach((radio, n) => (radio.checked = PASSES[n][0] === training));
+    passes.show(PASSES, training);
     processes.show(PROCESSES, N, String(N), N === 1 ? "1 process" : `${N} processes`);
     length.show(LENGTHS, L, whole(L), `${whole(L)} tokens`);
     prefix.show(Array.from({ length: EIGHTHS + 1 }, (_, n) => (n * L) / EIGHTHS), P, whole(P), `${whole(P)} tokens, ${(EIGHTHS * P) / L} eighths`);
@@ -132,11 +123,7 @@ function render({ model, el }) {
       dots[n].show(bytes);
     });
     words.text.textContent = said.slice(1).filter(Boolean).join("\n");
-    if (live.textContent === waiting.text) spoken = waiting.said; // until then, what a burst of changes passed over is unsaid
-    spoken ??= said;
-    const text = said.filter((part) => part && !spoken.includes(part)).join(" ");
-    waiting = { text, said };
-    live.say(text || live.textContent, 500);
+    live.sayNew(said);
   };
 
   const draw = oncePerFrame(drawNow);
@@ -144,7 +131,7 @@ function render({ model, el }) {
   const resized = new ResizeObserver(draw); // also tells when JupyterLab, which renders before it attaches, gives the root its place
   resized.observe(root);
   return () => {
-    if (telling) tell();
+    saver.flush();
     stops.forEach((stop) => stop());
     resized.disconnect();
   };
@@ -155,42 +142,9 @@ function widest() {
   return [false, true].flatMap((training) => [[64, 2 ** 17], [64, 0], [64, 2 ** 20], [16, 2 ** 20 - 2 ** 17], [8, 2 ** 20 - 2 ** 17], [8, 2 ** 19 + 2 ** 18]].map(([N, P]) => ({ N, L: 2 ** 20, P, training }))); // prettier-ignore
 }
 
-/** A slider over a list of numbers: `choose` gets the number. */
-function stopSlider(name, choose) {
-  const id = uniqueId("sd-slider");
-  let numbers = [];
-  const input = h("input", { id, type: "range", min: "0", step: "1", oninput: () => choose(numbers[input.value]) });
-  const value = h("span", { class: "sd-number", "aria-hidden": "true" });
-  return {
-    box: h("div", { class: "sd-range" }, h("label", { for: id }, name), value, input),
-    show(list, number, text, aloud) {
-      numbers = list;
-      input.max = list.length - 1;
-      input.value = list.indexOf(number);
-      input.setAttribute("aria-valuetext", aloud);
-      value.textContent = text;
-    },
-  };
-}
-
-/** A text with as much place as the tallest that will stand there. */
-function roomFor(texts) {
-  const text = h("span");
-  return { text, box: h("p", { class: "sd-room" }, [...new Set(texts)].map((one) => h("span", { "aria-hidden": "true" }, one)), text) };
-}
-
-/** A large number with a line beneath. */
-function figure(title, texts) {
-  const value = h("span", { class: "sd-big" }), detail = roomFor(texts); // prettier-ignore
-  return {
-    box: h("div", { class: "sd-number" }, h("p", { class: "sd-title" }, title), value, detail.box),
-    show: (number, words) => ((value.textContent = number), (detail.text.textContent = words)),
-  };
-}
-
 /** A number of bytes as a place on the scale; none has no place on it. */
 function dotRow(way, n) {
-  const dot = h("span", { class: `sd-dot sd-dot-${n}` }), number = h("span", { class: "sd-number" }); // prettier-ignore
+  const dot = h("span", { class: `sd-dot sd-dot-${n}` }), number = h("span", { class: "course-number" }); // prettier-ignore
   return {
     row: h("li", {}, h("span", { class: "sd-name" }, way), h("span", { class: "sd-track", "aria-hidden": "true" }, dot), number),
     show(bytes) {

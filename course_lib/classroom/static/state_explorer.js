@@ -1,7 +1,6 @@
-// needs: state_rules.js
+// needs: number_words.js controls.js state_rules.js
 // The state explorer: facts arrive in a memory of fixed size, and what can be read from it is shown beside it.
 
-const TELL_AFTER = 120; // ms: dragging must not flood the kernel; the last state always goes out
 const PLAY_EVERY = 900; // ms
 const TRAITS = ["facts", "features", "feature_map", "normalize", "prefix_len", "step", "selected"];
 const MOST_NUMBERED = 16; // features: with more, a row has no place for numbers, and what is below 0 is hatched
@@ -10,7 +9,8 @@ const NORMALISED = "Divides all of v̂ by φ(q)·z: the largest stays the larges
 
 function render({ model, el }) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  let telling = 0, playing = 0, drawn = "", past = null, spoken = null; // prettier-ignore
+  const saver = lazySaver(model);
+  let playing = 0, drawn = "", past = null; // prettier-ignore
   const world = () => model.get("world");
   /** The traits, made to fit: Python may set one after another. */
   const state = () => {
@@ -19,14 +19,9 @@ function render({ model, el }) {
     s.normalize = s.normalize && s.feature_map !== "identity";
     return { ...s, step: Math.min(s.step, lastStep(s)), selected: Math.min(s.selected, s.facts - 1) };
   };
-  const tell = () => {
-    clearTimeout(telling);
-    telling = 0;
-    model.save_changes();
-  };
   const change = (changes) => {
     for (const [name, value] of Object.entries(changes)) model.set(name, value);
-    telling ||= setTimeout(tell, TELL_AFTER);
+    saver.soon();
     draw();
   };
   const go = (step) => step >= 0 && step <= lastStep(state()) && change({ step });
@@ -48,16 +43,16 @@ function render({ model, el }) {
   const facts = slider("Facts", (value) => change(refit(state(), { facts: value })), 1, MOST_FACTS);
   const prefix = slider("Prefix, at once", (value) => change(refit(state(), { prefix_len: value })));
   const features = slider("Features of a key", (value) => change({ features: FEATURES[value] }), 0, FEATURES.length - 1);
-  const group = uniqueId("st-map"), told = uniqueId("st-told"); // prettier-ignore
-  const maps = Object.keys(MAPS).map((name) => h("input", { type: "radio", name: group, value: name, onchange: () => change(name === "identity" ? { feature_map: name, normalize: false } : { feature_map: name }) }));
+  const told = uniqueId("st-told");
+  const maps = segments("Feature map φ", (name) => change(name === "identity" ? { feature_map: name, normalize: false } : { feature_map: name }));
   const normalize = h("input", { type: "checkbox", "aria-describedby": told, onclick: (event) => {
     if (state().feature_map !== "identity") return change({ normalize: normalize.checked });
     event.preventDefault();
     live.say(REFUSED, 0);
   } }); // prettier-ignore
-  const note = roomFor(REFUSED); // the longer of the two
+  const note = roomFor([REFUSED, NORMALISED]);
   note.text.id = told;
-  note.box.classList.add("st-note", "muted");
+  note.box.classList.add("course-note", "muted");
 
   const start = () => {
     if (state().step >= lastStep(state())) go(0);
@@ -86,7 +81,7 @@ function render({ model, el }) {
     event.preventDefault();
     if (to >= 0 && to < count) (select(to), options[to].option.focus());
   } }, options.map(({ option }) => option)); // prettier-ignore
-  const map = h("div", { class: "st-map", role: "table" }), mapTitle = h("p", { class: "st-title" }); // prettier-ignore
+  const map = h("div", { class: "st-map", role: "table" }), mapTitle = h("p", { class: "course-title" }); // prettier-ignore
   const low = h("span", { class: "st-digit" }), high = h("span", { class: "st-digit" }); // prettier-ignore
   const scale = h("p", { class: "st-scale", "aria-hidden": "true" }, low, h("span", { class: "st-ramp" }), high);
   const bars = Array.from({ length: VALUES }, () => {
@@ -94,28 +89,28 @@ function render({ model, el }) {
     const fill = h("span", { class: "st-fill" });
     return { digit, amount, mark, fill, row: h("li", {}, digit, h("span", { class: "st-track", "aria-hidden": "true" }, fill), amount, mark) };
   });
-  const readTitle = h("p", { class: "st-title" });
+  const readTitle = h("p", { class: "course-title" });
   const slots = Array.from({ length: MOST_FACTS }, () => h("span", { class: "st-slot" }));
-  const strip = h("div", { class: "st-strip", role: "img" }, slots), recall = h("p", { class: "st-title" }); // prettier-ignore
-  const said = roomFor("Step 32 of 32: the prefix, 32 facts, arrives at once: one product KᵀV is added to S. A query made in the prefix sees all 32.");
-  const asked = roomFor("Asked for thimble, v̂ is largest at 8 (188.88) from other facts alone: thimble is not stored yet.");
-  const size = roomFor("S and z hold 64 × 8 + 64 = 576 numbers; 32 facts so far. A cache would hold 32 × (64 + 8) = 2,304.");
+  const strip = h("div", { class: "st-strip", role: "img" }, slots), recall = h("p", { class: "course-title" }); // prettier-ignore
+  const said = roomFor(["Step 32 of 32: the prefix, 32 facts, arrives at once: one product KᵀV is added to S. A query made in the prefix sees all 32."]);
+  const asked = roomFor(["Asked for thimble, v̂ is largest at 8 (188.88) from other facts alone: thimble is not stored yet."]);
+  const size = roomFor(["S and z hold 64 × 8 + 64 = 576 numbers; 32 facts so far. A cache would hold 32 × (64 + 8) = 2,304."]);
   const live = liveRegion();
 
   const root = h("section", { class: "course st", "aria-label": "State explorer" },
     h("div", { class: "st-run" }, h("div", { class: "st-buttons" }, back, next, play), step.box),
     h("div", { class: "st-settings" }, facts.box, prefix.box, features.box),
     h("div", { class: "st-settings st-choices" },
-      h("fieldset", {}, h("legend", {}, "Feature map φ"), h("span", { class: "st-segments" }, maps.map((radio) => h("label", {}, radio, h("span", {}, radio.value === "identity" ? "identity" : "elu + 1"))))),
+      maps.box,
       h("div", { class: "st-normalize" }, h("label", {}, normalize, "Normalise"), note.box)),
-    h("div", { class: "st-words" }, said.box),
+    h("div", { class: "course-words" }, said.box),
     h("div", { class: "st-panels" },
-      h("div", { class: "st-panel st-left" }, h("p", { class: "st-title" }, "Facts: key → value"), list),
+      h("div", { class: "st-panel st-left" }, h("p", { class: "course-title" }, "Facts: key → value"), list),
       h("div", { class: "st-panel st-middle" }, mapTitle, map, scale),
       h("div", { class: "st-panel st-right" }, readTitle, h("ul", { class: "st-bars" }, bars.map(({ row }) => row)), asked.box)),
     h("div", { class: "st-recall" }, recall, strip),
-    h("div", { class: "st-words" }, size.box),
-    h("p", { class: "st-note muted" }, "▸ arrives in this step; dashed: to come; blue edge: prefix. ✓ ✗: the largest of v̂ is, or is not, what was stored. Keys are random unit vectors. The last S does not depend on the prefix: a sum has no order."),
+    h("div", { class: "course-words" }, size.box),
+    h("p", { class: "course-note muted" }, "▸ arrives in this step; dashed: to come; blue edge: prefix. ✓ ✗: the largest of v̂ is, or is not, what was stored. Keys are random unit vectors. The last S does not depend on the prefix: a sum has no order."),
     live); // prettier-ignore
   keepKeys(root);
   el.append(root);
@@ -154,9 +149,7 @@ function render({ model, el }) {
     [said, asked, size].forEach(({ text }, n) => setText(text, words[[1, 2, 4][n]]));
     setText(recall, stored ? `Recall ${right.filter(Boolean).length} of ${stored}` : "Recall: nothing is stored yet");
     strip.setAttribute("aria-label", words[3]);
-    const parts = words.slice(0, 4), fresh = parts.filter((part) => !spoken?.includes(part)); // prettier-ignore
-    if (spoken && fresh.length) live.say(fresh.join(" "), 500);
-    spoken = parts;
+    live.sayNew(words.slice(0, 4));
   });
 
   const drawControls = (s) => {
@@ -169,7 +162,7 @@ function render({ model, el }) {
     facts.show(s.facts, MOST_FACTS, `${s.facts}`);
     prefix.show(s.prefix_len, s.facts, `${s.prefix_len} of ${s.facts}`);
     features.show(FEATURES.indexOf(s.features), FEATURES.length - 1, `${s.features}`);
-    maps.forEach((radio) => (radio.checked = radio.value === s.feature_map));
+    maps.show(Object.keys(MAPS).map((name) => [name, name === "identity" ? name : "elu + 1"]), s.feature_map);
     normalize.checked = s.normalize;
     normalize.setAttribute("aria-disabled", String(s.feature_map === "identity"));
     setText(note.text, s.feature_map === "identity" ? REFUSED : NORMALISED);
@@ -226,7 +219,7 @@ function render({ model, el }) {
   still.addEventListener("change", draw);
   draw();
   return () => {
-    if (telling) tell();
+    saver.flush();
     clearInterval(playing);
     still.removeEventListener("change", draw);
     stops.forEach((stopOne) => stopOne());
@@ -234,11 +227,11 @@ function render({ model, el }) {
 }
 
 function slider(name, choose, min = 0, max = 1) {
-  const id = uniqueId("st-range"), value = h("span", { class: "st-digit", "aria-hidden": "true" }); // prettier-ignore
+  const id = uniqueId("st-range"), value = h("span", { class: "course-number", "aria-hidden": "true" }); // prettier-ignore
   const input = h("input", { id, type: "range", min, max, step: 1, oninput: () => choose(Number(input.value)) });
   return {
     input,
-    box: h("div", { class: "st-range" }, h("label", { for: id }, name), value, input),
+    box: h("div", { class: "course-range" }, h("label", { for: id }, name), value, input),
     show(now, most, text) {
       input.max = most;
       input.value = now;
@@ -246,17 +239,6 @@ function slider(name, choose, min = 0, max = 1) {
       setText(value, text);
     },
   };
-}
-
-/** A text with as much place as the longest that will stand there. */
-function roomFor(longest) {
-  const text = h("span");
-  return { text, box: h("p", { class: "st-room" }, h("span", { "aria-hidden": "true" }, longest), text) };
-}
-
-/** Set a text only where it changed. */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }
 
 export default { render };

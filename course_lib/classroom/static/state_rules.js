@@ -61,8 +61,6 @@ const recalled = (world, reads, stored) => reads[stored].slice(0, stored).map((r
 
 // -- the words
 
-const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
-
 /** Two decimals, a true minus sign, and no minus before zero. */
 function number(value) {
   const text = value.toFixed(2);
