@@ -67,15 +67,15 @@ function barList(kind, count, title) {
     box,
     /** `bars` = [{ word, share, text, mark }]; a marked one is the word that the text goes on with. */
     show(title, bars) {
-      say(heading, title);
+      setText(heading, title);
       rows.forEach(({ row, word, fillOf, value, mark }, n) => {
         const bar = bars[n];
         row.classList.toggle("is-unused", !bar);
         row.classList.toggle("is-marked", Boolean(bar?.mark));
-        say(mark, bar?.mark ?? "");
-        say(word, bar ? cropToken(bar.word, 16) : "");
+        setText(mark, bar?.mark ?? "");
+        setText(word, bar ? cropToken(bar.word, 16) : "");
         word.title = bar && bar.word.length > 16 ? cropToken(bar.word, 200) : "";
-        say(value, bar?.text ?? "");
+        setText(value, bar?.text ?? "");
         fillOf.style.transform = `scaleX(${bar ? bar.share : 0})`;
       });
     },
