@@ -124,7 +124,7 @@ def test_it_says_everything():
         "‘and’ (row 4) reads 5 rows in each layer: 0 to 4. "
         "This takes 15 query–key products; without a cache all 5 tokens would be computed anew, with 48: 33 are saved. "
         "In a chat of 4 turns of 4 + 2 tokens, 72 rows are written; a causal chat writes each once. A prefix chat, "
-        "whose prefix grows with every turn, makes rows again, 72 in all."
+        "whose prefix grows with every turn, writes 72 more, in place of those that went stale."
     )  # fmt: skip
     explorer.prefix_len = 3
     assert (

@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from course_lib.classroom.panel import ProgressPanel, summary, words
 from course_lib.classroom.progress import Progress, ProgressWarning
 from course_lib.classroom.progress_file import SECTIONS, empty, merge, parse
 
+LESSONS_SOURCE = Path(__file__).parent.parent / "notebooks" / "source"
 ID = "prefix_mask.first_row"
 EARLY, LATE = "2025-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"
 
@@ -378,6 +381,15 @@ def test_the_summary_counts_banks_and_exercises(mine):
         assert sum(each["done"] for each in lesson["objectives"]) == lesson["right"] + lesson["done"]
     assert "The prefix mask: questions right 1 of" in repr(mine)
     assert words([]) == "Your progress: there is nothing to answer yet."
+
+
+def test_a_lesson_counts_the_questions_that_it_is_the_first_to_ask(mine):
+    decks, seen = load_banks().decks, set()
+    totals = {lesson["notebook"]: lesson["questions"] for lesson in summary(mine.snapshot())}
+    for source in sorted(LESSONS_SOURCE.glob("0*.md")):
+        asked = {q for deck in re.findall(r'^quiz\("([\w.]+)"\)', source.read_text("utf-8"), re.M) for q in decks[deck]}
+        assert totals[source.stem] == len(asked - seen), source.stem
+        seen |= asked
 
 
 def test_the_panel_follows_and_answers_the_browser(mine, file):

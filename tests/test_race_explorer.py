@@ -63,7 +63,7 @@ def test_it_says_what_does_not_change_and_no_live_time(quick):
     explorer, record = KernelRaceExplorer(), race_words.load()
     before = repr(explorer)
     assert before == explorer.describe() == (
-        "Counted at L = 4,096, P = 2,048: the prefix form of softmax takes 1.24 times the operations of its causal "
+        "Counted at T = 4,096, P = 2,048: the prefix form of softmax takes 1.24 times the operations of its causal "
         "form, that of linear 0.75 times. softmax causal 17,448,304,640 (17.4\u00a0billion); softmax prefix "
         "21,609,054,208 (21.6\u00a0billion); linear causal 1,073,741,824 (1.07\u00a0billion); linear prefix "
         "805,306,368 (805\u00a0million). One example, 8 heads of 64 features; softmax in tiles of 64 × 64 pairs that "
@@ -159,7 +159,7 @@ def test_measure_keeps_what_it_finds_and_returns_the_race(quick):
     assert result.rounds == 3
     assert explorer.measured == {"1024:5": point(made())}
     assert explorer.measured["1024:5"]["ratio"] == {"softmax": [1.2] * 3, "linear": [0.8] * 3}
-    assert explorer.said == "Measured at L = 1,024, P = 640: 3 rounds in 0 s."
+    assert explorer.said == "Measured at T = 1,024, P = 640: 3 rounds in 0 s."
     assert explorer.prefix_eighths == 3
     assert not explorer.busy
     assert explorer.measure(max_seconds=60).rounds == race_explorer.MOST_ROUNDS
@@ -212,12 +212,12 @@ def test_stop_in_mid_race_keeps_the_rounds_that_are_done(quick, monkeypatch):
     pressing = dict.fromkeys(FORMS, lambda: next(calls) == 8 and press(explorer, "stop"))
     monkeypatch.setattr(race_explorer, "contenders", lambda *sizes: pressing)
     assert explorer.measure(max_seconds=60).rounds == 6
-    assert explorer.said == "Stopped; kept at L = 4,096, P = 2,048: 6 rounds in 0 s."
+    assert explorer.said == "Stopped; kept at T = 4,096, P = 2,048: 6 rounds in 0 s."
     assert explorer.measured["4096:4"]["rounds"] == 6
     calls = iter(range(8, 1000))
     kept = explorer.measured
     assert explorer.measure(max_seconds=60) is None  # stopped in the first rounds: the older race stays
-    assert explorer.said == "Stopped before 3 rounds were done: nothing new is kept at L = 4,096, P = 2,048."
+    assert explorer.said == "Stopped before 3 rounds were done: nothing new is kept at T = 4,096, P = 2,048."
     assert explorer.measured == kept
     assert not explorer.busy
 
@@ -239,7 +239,7 @@ def test_a_failure_is_said_and_raised(quick, monkeypatch):
     explorer = KernelRaceExplorer()
     with pytest.raises(ZeroDivisionError):
         explorer.measure()
-    assert explorer.said == "The race at L = 4,096, P = 2,048 failed: ZeroDivisionError: division by zero"
+    assert explorer.said == "The race at T = 4,096, P = 2,048 failed: ZeroDivisionError: division by zero"
     press(explorer, "measure")
     wait_for(lambda: not explorer.busy)
     assert "failed" in explorer.said
@@ -251,7 +251,7 @@ def test_the_button_races_in_a_thread_of_its_own_and_one_race_at_a_time(quick, m
     explorer = KernelRaceExplorer(1024, 2)
     press(explorer, "measure")
     assert explorer.busy
-    assert explorer.said == "Measuring at L = 1,024, P = 256: the first 3 rounds …"
+    assert explorer.said == "Measuring at T = 1,024, P = 256: the first 3 rounds …"
     explorer.prefix_eighths = 7  # the race goes on where it began
     press(explorer, "measure")
     with pytest.raises(RuntimeError, match="a race is being run already"):

@@ -69,7 +69,7 @@ def sentences(state) -> list[str]:
         return [
             f"The text has {plural(n, 'token')} and no blank: Part B is empty, and nothing is to be predicted.",
             f"Part A is the whole text, {plural(A, 'column')}: this is the context, and the prefix of length P = {A}.",
-            f"The row has T = {plural(T, 'column')}, and none of them carries loss.",
+            f"In all that is T = {plural(T, 'column')}, and none of them carries loss.",
             f"{mask}.",
             *column_words(state),
         ]
@@ -85,7 +85,7 @@ def sentences(state) -> list[str]:
         f"Part A is the text with one [MASK] for {place}, {plural(A, 'column')}: this is the context, and the prefix "
         f"of length P = {A}.",
         f"Part B writes {in_turn}: {T - A} columns.",
-        f"The row has T = {T} columns, and {T - A} of them carry loss, all of Part B: they must predict "
+        f"In all that is T = {T} columns, and {T - A} of them carry loss, all of Part B: they must predict "
         f"{plural(hidden, 'hidden token')} and {count} × [END].",
         f"{mask}, and a column of Part B also sees Part B up to itself.",
         *column_words(state),

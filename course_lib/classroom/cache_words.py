@@ -70,7 +70,8 @@ def sentences(state) -> list[str]:
     once, again = chat_rows(state.turns, state.prompt_len, len(state.tokens) - state.prompt_len, state.layers)
     chat = (
         f"In a chat of {plural(state.turns, 'turn')} of {turn}, {plural(once, 'row')} are written; a causal chat "
-        f"writes each once. A prefix chat, whose prefix grows with every turn, makes rows again, {again} in all."
+        f"writes each once. A prefix chat, whose prefix grows with every turn, writes {again} more, in place of those "
+        "that went stale."
     )
     return [done_words(state), *reading_words(state), *cost_words(state), *why_words(state), chat]
 

@@ -32,7 +32,7 @@ LESSONS = (
     Lesson("04_glm", "GLM", "Blanks filled token by token: one model reads and writes.", "blanks"),
     Lesson("05_palm_parallel", "PaLM's parallel layers", "Attention and MLP can run side by side.", "parallel"),
     Lesson("06_linear_attention", "Linear attention", "Attention becomes a running sum.", "sum"),
-    Lesson("07_prefix_linear_attention", "Prefix linear attention", "A prefix makes it faster.", "race"),
+    Lesson("07_prefix_linear_attention", "Prefix linear attention", "A prefix makes that sum faster.", "race"),
     Lesson("08_wrap_up", "Wrap up", "You can now explain all this.", "check"),
 )  # fmt: skip
 

@@ -4,14 +4,14 @@ import html
 
 import traitlets
 
-from .banks import load_banks
+from .banks import Banks, load_banks
 from .course_map import LESSONS
 from .progress_file import MAX_BYTES
 from .widgets import OURS, CourseWidget
 
 
 def summary(record: dict) -> list[dict]:
-    """Count what is done of what there is, lesson by lesson.
+    """Count what is done of what there is, lesson by lesson; a question counts where it is asked first.
 
     Totals come from the banks and from the exercises. What a record holds beyond these (an older or a newer course) is
     kept in the file and not counted.
@@ -19,8 +19,9 @@ def summary(record: dict) -> list[dict]:
     from .exercises import EXERCISES  # they record their own progress
 
     banks, lessons = load_banks(), {}
+    asked = _asked_in(banks)
     for question in banks.questions.values():
-        lesson = _lesson(lessons, question["taught"]["notebook"])
+        lesson = _lesson(lessons, asked.get(question["id"], question["taught"]["notebook"]))
         right = record["questions"].get(question["id"], {}).get("right", False)
         lesson["questions"] += 1
         lesson["right"] += right
@@ -36,6 +37,16 @@ def summary(record: dict) -> list[dict]:
             counts["text"] = banks.objectives.get(objective, objective)
         lesson["objectives"] = list(lesson["objectives"].values())
     return [lessons[name] for name in sorted(lessons)]
+
+
+def _asked_in(banks: Banks) -> dict[str, str]:
+    """Return the notebook that asks each question first: the one whose bank has it in a deck."""
+    asked = {}
+    for lesson in LESSONS:
+        for deck, ids in banks.decks.items():
+            if deck.split(".")[0] == lesson.notebook[3:]:
+                asked = dict.fromkeys(ids, lesson.notebook) | asked
+    return asked
 
 
 def words(lessons: list[dict]) -> str:

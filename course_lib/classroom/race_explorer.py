@@ -60,11 +60,11 @@ def more_rounds(before: Race | None, functions: dict[str, Callable], device: tor
 class KernelRaceExplorer(HeardWhileBusy, ExplorerWidget, source="race_explorer"):
     """Show what a prefix does to the cost of softmax and of linear attention: counted, measured here, and recorded.
 
-    total_len: L, 1024, 4096 or 16384. prefix_eighths: how many eighths of it are prefix, 0 to 8. Both are traits: read
+    total_len: T, 1024, 4096 or 16384. prefix_eighths: how many eighths of it are prefix, 0 to 8. Both are traits: read
     them, set them, observe them; the browser's changes arrive in them. A wrong value raises ValueError or TypeError
     here, and TraitError when a trait is set.
 
-    measured: what was measured on this machine, by "L:eighths": rounds, and low, median and high of the seconds of each
+    measured: what was measured on this machine, by "T:eighths": rounds, and low, median and high of the seconds of each
     form and of each prefix form's ratio to its causal form. busy: a race is being run. said: how it stands, in words.
     """
 

@@ -12,7 +12,7 @@ HUES, MARKS = {"softmax": "target", "linear": "prefix"}, {"softmax": "o", "linea
 
 
 def draw_race(total_len: int, eighths: int) -> Figure:
-    """Draw the counted bars, each pair on its own scale, and the recorded ratios over P/L, with the counted ones."""
+    """Draw the counted bars, each pair on its own scale, and the recorded ratios over P/T, with the counted ones."""
     figure = paper(9.2, 3.8)
     bars, curve = figure.subplots(1, 2, width_ratios=[1, 1.15])
     _draw_bars(bars, total_len, eighths)
@@ -50,7 +50,7 @@ def _draw_curve(axis, total_len: int, eighths: int) -> None:
     for family in FAMILIES:
         hue, counts = LIGHT[HUES[family]], [counted_ratio(family, total_len, n) for n in steps]
         laws = [law(n) for n in steps] if family == "softmax" else counts
-        name = "1 + (P/L)²" if family == "softmax" else "counted"
+        name = "1 + (P/T)²" if family == "softmax" else "counted"
         axis.plot([n / EIGHTHS for n in steps], laws, color=hue, lw=1, ls="--", label=f"{family}: {name}")
         points = [
             (n / EIGHTHS, record["points"].get(key(total_len, n), {}).get("ratio", {}).get(family)) for n in steps
@@ -62,7 +62,7 @@ def _draw_curve(axis, total_len: int, eighths: int) -> None:
             axis.plot([x for x, _ in points], [ratio[1] for _, ratio in points], MARKS[family], ls="-", lw=1.5, ms=6,
                       color=hue, mec=LIGHT["paper"], label=f"{family}: recorded")  # fmt: skip
     axis.set(xlim=(-0.03, 1.03), ylim=(0, max(2.1, axis.get_ylim()[1])))
-    axis.set_xlabel("P / L", fontsize=10, color=LIGHT["muted"])
+    axis.set_xlabel("P / T", fontsize=10, color=LIGHT["muted"])
     known = key(total_len, 0) in record["points"]
     title = "Time of the prefix form / its causal form" if known else "No race of this length is recorded"
     axis.set_title(title, fontsize=10.5, loc="left", color=LIGHT["ink"])

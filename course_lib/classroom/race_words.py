@@ -40,7 +40,7 @@ def counted_ratio(family: str, total_len: int, eighths: int) -> float:
 
 
 def law(eighths: int) -> float:
-    """Return 1 + (P/L)^2, to which the counted ratio of softmax tends as L grows."""
+    """Return 1 + (P/T)^2, to which the counted ratio of softmax tends as T grows."""
     return 1 + (eighths / EIGHTHS) ** 2
 
 
@@ -85,9 +85,9 @@ def place(total_len: int, eighths: int) -> str:
     """Return where a race is run.
 
     >>> place(4096, 4)
-    'L = 4,096, P = 2,048'
+    'T = 4,096, P = 2,048'
     """
-    return f"L = {total_len:,}, P = {total_len * eighths // EIGHTHS:,}"
+    return f"T = {total_len:,}, P = {total_len * eighths // EIGHTHS:,}"
 
 
 def hundredths(value: float) -> str:

@@ -31,14 +31,16 @@ def objective_rows(record: dict) -> list[dict]:
 
     banks, rows = load_banks(), {}
     for key, text in banks.objectives.items():
+        lesson = key.split(".")[0]
         own = [question for question in banks.questions.values() if question["objective"] == key]
+        own.sort(key=lambda question: question["id"].split(".")[0] != lesson)  # those of the chapter come after
         states = [_state_of_question(record["questions"].get(question["id"])) for question in own]
         exercises = [name for name, one in EXERCISES.items() if one.objective == key]
         states += [record["exercises"].get(name, {}).get("state", "untried") for name in exercises]
         if not own:
             continue
         weak = next((own[states.index(state)] for state in ("wrong", "untried") if state in states[: len(own)]), own[0])
-        notebook = next(lesson.notebook for lesson in LESSONS if lesson.notebook[3:] == key.split(".")[0])
+        notebook = next(one.notebook for one in LESSONS if one.notebook[3:] == lesson)
         rows[key] = {
             "objective": key,
             "text": text[0].upper() + text[1:],

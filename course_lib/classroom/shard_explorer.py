@@ -22,11 +22,11 @@ SCALE = (4, 11)  # powers of ten, in bytes
 class ShardExplorer(ExplorerWidget, source="shard_explorer"):
     """Show processes that share a sequence, what travels between them, and how many bytes each sends.
 
-    processes: N, a power of two from 1 to 64. total_len: L, a power of two from 1024 to 1048576. prefix_len: P, a
-    multiple of L / 8 from 0 to L; half of L unless given. training: forward and backward, otherwise forward alone. The
+    processes: N, a power of two from 1 to 64. total_len: T, a power of two from 1024 to 1048576. prefix_len: P, a
+    multiple of T / 8 from 0 to T; half of T unless given. training: forward and backward, otherwise forward alone. The
     model is one layer of 8 heads with 64 features, in float32.
 
-    All four are traits: read them, set them, observe them; the browser's changes arrive in them. When L changes, the
+    All four are traits: read them, set them, observe them; the browser's changes arrive in them. When T changes, the
     prefix stays the same part of it. A wrong value raises ValueError or TypeError here, and TraitError when a trait is
     set.
     """

@@ -132,7 +132,7 @@ def test_the_race_shows_the_recorded_numbers_and_offers_no_measuring(demo, expec
     assert record["date"] in about
     for length, eighths in ((1024, 8), (4096, 4), (4096, 0), (16384, 6)):
         race.locator(".course-segments label").filter(has_text=f"{length:,}").click()
-        race.get_by_label("Prefix, P / L").fill(str(eighths))
+        race.get_by_label("Prefix, P / T").fill(str(eighths))
         settle(page)
         point = record["points"][key(length, eighths)]
         for form in FORMS:

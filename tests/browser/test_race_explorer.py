@@ -219,7 +219,7 @@ def test_it_is_worked_by_keys_that_the_page_does_not_get(show, expect):
     page.keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="16,384")).to_be_checked()
     page.keyboard.press("Tab")
-    slider = page.get_by_role("slider", name="Prefix, P / L")
+    slider = page.get_by_role("slider", name="Prefix, P / T")
     expect(slider).to_be_focused()
     for press, eighth in [("ArrowLeft", "3"), ("Home", "0"), ("ArrowRight", "1"), ("End", "8")]:
         page.keyboard.press(press)
@@ -239,17 +239,17 @@ def test_measure_and_stop_send_once_and_hand_on_the_focus(show, expect):
     page.keyboard.press("Enter")
     expect(measure).to_be_disabled()
     assert page.evaluate("() => model.saved") == [{"prefix_eighths": 5}]  # before the race, not after
-    receive(page, busy=True, said="Measuring at L = 4,096, P = 2,560: the first 3 rounds …")
+    receive(page, busy=True, said="Measuring at T = 4,096, P = 2,560: the first 3 rounds …")
     expect(stop).to_be_focused()
-    expect(page.get_by_role("status")).to_have_text("Measuring at L = 4,096, P = 2,560: the first 3 rounds …")
+    expect(page.get_by_role("status")).to_have_text("Measuring at T = 4,096, P = 2,560: the first 3 rounds …")
     expect(page.locator(".rx")).to_have_attribute("aria-busy", "true")
-    receive(page, said="Measuring at L = 4,096, P = 2,560: 3 rounds so far …", measured={"4096:5": a_point()})
+    receive(page, said="Measuring at T = 4,096, P = 2,560: 3 rounds so far …", measured={"4096:5": a_point()})
     page.keyboard.press("Enter")
     expect(stop).to_be_disabled()
     assert page.evaluate("() => model.sent") == [{"type": "measure"}, {"type": "stop"}]
-    receive(page, busy=False, said="Stopped; kept at L = 4,096, P = 2,560: 3 rounds in 2 s.")
+    receive(page, busy=False, said="Stopped; kept at T = 4,096, P = 2,560: 3 rounds in 2 s.")
     expect(measure).to_be_focused()
-    expect(page.locator(SAID)).to_have_text("Stopped; kept at L = 4,096, P = 2,560: 3 rounds in 2 s.")
+    expect(page.locator(SAID)).to_have_text("Stopped; kept at T = 4,096, P = 2,560: 3 rounds in 2 s.")
     assert len(page.query_selector_all(".rx-sheet .rx-mark.is-measured")) == 2
     page.evaluate("() => cleanup()")
     assert page.evaluate("() => model.listenerCount()") == 0
@@ -348,7 +348,7 @@ def test_in_jupyterlab_a_race_is_begun_stopped_and_kept(lab, expect):
     expect(slider).to_be_focused()
     expect(stop).to_be_enabled()
     stop.click()
-    expect(said).to_contain_text("Stopped; kept at L = 64, P = 32:", timeout=15_000)
+    expect(said).to_contain_text("Stopped; kept at T = 64, P = 32:", timeout=15_000)
     expect(measure).to_be_enabled()
     page.keyboard.press("Escape")
     lab.run_cell(page, 1)
@@ -358,12 +358,12 @@ def test_in_jupyterlab_a_race_is_begun_stopped_and_kept(lab, expect):
     assert kept.endswith("False\n")
 
     start(page, 2)  # the same from a cell, which Stop ends without an error
-    expect(said).to_contain_text("at L = 64, P = 64: ", timeout=30_000)
+    expect(said).to_contain_text("at T = 64, P = 64: ", timeout=30_000)
     expect(said).to_contain_text("rounds so far", timeout=30_000)
     prompt = page.locator(".jp-CodeCell .jp-InputPrompt").nth(2)
     expect(prompt).to_have_text("[*]:")
     stop.click()
-    expect(said).to_contain_text("Stopped; kept at L = 64, P = 64:", timeout=15_000)
+    expect(said).to_contain_text("Stopped; kept at T = 64, P = 64:", timeout=15_000)
     expect(prompt).to_have_text("[3]:")
     assert json.loads(output_of(page, 2)) == []
     expect(widget.locator(".rx-sheet .rx-mark.is-measured")).to_have_count(4)

@@ -166,7 +166,7 @@ def test_the_sliders_tell_python(show, expect):
     page, explorer = show(), ShardExplorer()
     slider(page, "Prefix, P").fill("3")
     slider(page, "Processes, N").fill("6")
-    slider(page, "Tokens, L").fill("0")
+    slider(page, "Tokens, T").fill("0")
     page.get_by_role("radio", name="Training").check()
     assert told(page, explorer)._state == (64, 1024, 384, True)
     expect(slider(page, "Prefix, P")).to_have_attribute("aria-valuetext", "384 tokens, 3 eighths")

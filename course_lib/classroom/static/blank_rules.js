@@ -156,7 +156,7 @@ function rowSentences(state, layout = layoutOf(state)) {
     return [
       `The text has ${plural(n, "token")} and no blank: Part B is empty, and nothing is to be predicted.`,
       `Part A is the whole text, ${plural(A, "column")}: this is the context, and the prefix of length P = ${A}.`,
-      `The row has T = ${plural(T, "column")}, and none of them carries loss.`,
+      `In all that is T = ${plural(T, "column")}, and none of them carries loss.`,
       `${mask}.`,
     ];
   const [verb, place] = count === 1 ? ["hides", "the blank"] : ["hide", "each blank"];
@@ -167,7 +167,7 @@ function rowSentences(state, layout = layoutOf(state)) {
     `${plural(count, "blank")} ${verb} ${hidden} of ${plural(n, "token")} (${percent(hidden, n)}\u00a0%): ${named.join("; ")}${more}.`,
     `Part A is the text with one [MASK] for ${place}, ${plural(A, "column")}: this is the context, and the prefix of length P = ${A}.`,
     `Part B writes ${inTurn}: ${T - A} columns.`,
-    `The row has T = ${T} columns, and ${T - A} of them carry loss, all of Part B: they must predict ${plural(hidden, "hidden token")} and ${count} × [END].`,
+    `In all that is T = ${T} columns, and ${T - A} of them carry loss, all of Part B: they must predict ${plural(hidden, "hidden token")} and ${count} × [END].`,
     `${mask}, and a column of Part B also sees Part B up to itself.`,
   ];
 }

@@ -151,7 +151,7 @@ function whyWords(state) {
 function chatWords({ tokens, promptLen, layers, turns }) {
   const answer = tokens.length - promptLen;
   const [once, again] = chatRows(turns, promptLen, answer, layers);
-  return `In a chat of ${plural(turns, "turn")} of ${promptLen} + ${answer} tokens, ${plural(once, "row")} are written; a causal chat writes each once. A prefix chat, whose prefix grows with every turn, makes rows again, ${again} in all.`;
+  return `In a chat of ${plural(turns, "turn")} of ${promptLen} + ${answer} tokens, ${plural(once, "row")} are written; a causal chat writes each once. A prefix chat, whose prefix grows with every turn, writes ${again} more, in place of those that went stale.`;
 }
 
 /** The longest that the sentences can get for these tokens and layers: their place is kept free. */

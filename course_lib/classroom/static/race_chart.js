@@ -1,4 +1,4 @@
-// The ratios of the race against P/L, and places on an axis of time.
+// The ratios of the race against P/T, and places on an axis of time.
 
 const FAMILIES = ["softmax", "linear"];
 const CHART = { height: 270, left: 34, right: 92, top: 12, bottom: 42 };
@@ -49,7 +49,7 @@ function drawChart(paper, { eighths, here, laws, recorded, measured }) {
     );
   for (let eighth = 0; eighth <= eighths; eighth += 2)
     parts.push(svg("text", { x: x(eighth), y: height - bottom + 18, class: "rx-middle" }, String(eighth / eighths)));
-  parts.push(svg("text", { x: (left + width - right) / 2, y: height - 8, class: "rx-middle" }, "P / L"));
+  parts.push(svg("text", { x: (left + width - right) / 2, y: height - 8, class: "rx-middle" }, "P / T"));
   parts.push(svg("line", { class: "rx-here", x1: x(here), x2: x(here), y1: top, y2: height - bottom }));
   const line = (points, name) => svg("polyline", { class: name, points: points.map(([px, py]) => `${px.toFixed(1)},${py.toFixed(1)}`).join(" ") });
   const curve = (family, list, look) => {
@@ -65,7 +65,7 @@ function drawChart(paper, { eighths, here, laws, recorded, measured }) {
   for (const family of FAMILIES) curve(family, recorded[family], "is-recorded");
   for (const family of FAMILIES) curve(family, measured[family], "is-measured");
   const side = width - right + 10, softmax = y(laws.softmax.at(-1)), linear = y(laws.linear.at(-1)); // prettier-ignore
-  for (const [at, name, words] of [[softmax, "softmax", "1 + (P/L)²"], [y(1), "", "causal"], [linear, "linear", "counted"]])
+  for (const [at, name, words] of [[softmax, "softmax", "1 + (P/T)²"], [y(1), "", "causal"], [linear, "linear", "counted"]])
     parts.push(
       ...(name ? [svg("text", { x: side, y: at - 8, class: `rx-name rx-${name}` }, name)] : []),
       svg("text", { x: side, y: at + (name ? 8 : 0), class: "rx-side" }, words),

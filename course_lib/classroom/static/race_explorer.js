@@ -36,7 +36,7 @@ function duration(seconds) {
 
 const roundTick = (seconds) => (seconds >= 1 ? `${seconds} s` : seconds >= 1e-3 ? `${Number((seconds * 1e3).toPrecision(2))} ms` : `${Number((seconds * 1e6).toPrecision(2))} µs`);
 const MARKS = "median, and the middle half of the rounds as a line";
-const placeWords = ({ eighths }, L, eighth) => `L = ${whole(L)}, P = ${whole(Math.floor((L * eighth) / eighths))}`;
+const placeWords = ({ eighths }, L, eighth) => `T = ${whole(L)}, P = ${whole(Math.floor((L * eighth) / eighths))}`;
 
 function countedWords(setting, L, eighth) {
   const counts = countRace(setting, L, eighth), at = `Counted at ${placeWords(setting, L, eighth)}`; // prettier-ignore
@@ -100,7 +100,7 @@ function render({ model, el }) {
     draw();
   };
 
-  const length = segments("Tokens, L", (L) => change("total_len", L)), prefix = stopSlider("Prefix, P / L", (eighth) => change("prefix_eighths", eighth)); // prettier-ignore
+  const length = segments("Tokens, T", (L) => change("total_len", L)), prefix = stopSlider("Prefix, P / T", (eighth) => change("prefix_eighths", eighth)); // prettier-ignore
   const measure = h("button", { type: "button", class: "primary", onclick: () => send("measure", measure) }, "Measure here");
   const stop = h("button", { type: "button", onclick: () => send("stop", stop) }, "Stop");
   const said = h("span"), longest = !live ? NO_KERNEL : `Measured at ${placeWords(setting, lengths.at(-1), eighths)}: 30 rounds in 10 s. Softmax is left out: about 100 s a round (estimated from ${whole(lengths[1])} tokens), over the limit of 10 s.`; // prettier-ignore
@@ -122,7 +122,7 @@ function render({ model, el }) {
       h("div", { class: "rx-timed" }, h("h3", {}, `${live ? "Measured" : "Recorded"}: time of one call`), h("ul", {}, timeRows.map(({ row }) => row), timeLine))),
     scales,
     h("div", { class: "rx-desk" },
-      h("div", { class: "rx-sheet" }, h("h3", {}, "Prefix against causal, by P / L"), paper),
+      h("div", { class: "rx-sheet" }, h("h3", {}, "Prefix against causal, by P / T"), paper),
       h("div", { class: "rx-side" },
         h("ul", { class: "rx-legend" }, live && legend("is-measured", `measured here: ${MARKS}`), legend("is-recorded", live ? "recorded" : `recorded: ${MARKS}`), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
         h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command.split(" ").flatMap((word, n) => [n ? " " : "", h("span", {}, word)]))))),
@@ -154,7 +154,7 @@ function render({ model, el }) {
     const [theirs, mine] = [recorded.points, measured].map((points) => every((family, n) => points[`${L}:${n}`]?.ratio[family]));
     drawChart(paper, { eighths, here: eighth, laws, recorded: theirs, measured: mine });
     const ends = (name, list) => FAMILIES.map((family) => list[family].map((one, n) => one && `${n}/${eighths} ${times(one[1])}`).filter(Boolean)).map((known, n) => known.length && `${name}, ${FAMILIES[n]}: ${known.join(", ")}.`).filter(Boolean).join(" ");
-    paper.setAttribute("aria-label", `Ratio of the prefix form to its causal form against P / L, at L = ${whole(L)}. ${ends("Measured here", mine)} ${ends("Recorded", theirs)}`.trim());
+    paper.setAttribute("aria-label", `Ratio of the prefix form to its causal form against P / T, at T = ${whole(L)}. ${ends("Measured here", mine)} ${ends("Recorded", theirs)}`.trim());
 
     const texts = [countedWords(setting, L, eighth),
       now ? raceWords("Measured here", now, eighth) : "Not measured here yet at this length and prefix.",

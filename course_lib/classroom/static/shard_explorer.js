@@ -89,7 +89,7 @@ function render({ model, el }) {
   };
 
   const passes = segments("Pass", (training) => change({ training }));
-  const processes = stopSlider("Processes, N", (N) => change({ N })), length = stopSlider("Tokens, L", lengthen), prefix = stopSlider("Prefix, P", (P) => change({ P })); // prettier-ignore
+  const processes = stopSlider("Processes, N", (N) => change({ N })), length = stopSlider("Tokens, T", lengthen), prefix = stopSlider("Prefix, P", (P) => change({ P })); // prettier-ignore
   const longest = widest();
   const picture = svg("svg", { class: "sd-paper", role: "img" }), caption = roomFor(longest.map((one) => shardSentences(one)[0])), words = roomFor(longest.map((one) => shardSentences(one).slice(1).join("\n"))), live = liveRegion(); // prettier-ignore
   const figures = WAYS.map((way, n) => figure(`${way}: a process sends`, longest.map((one) => madeOf(one)[n])));
