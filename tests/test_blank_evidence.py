@@ -4,7 +4,7 @@ import pytest
 
 from course_lib.blank_arms import BLANK_ARMS
 from course_lib.classroom import blank_evidence as evidence
-from course_lib.classroom.evidence import load
+from course_lib.classroom.evidence import load, of_arm
 
 SHARES = {  # filled in reverse, three seeds
     BLANK_ARMS[0]: [0.50, 0.52, 0.48],
@@ -50,7 +50,7 @@ def test_lesson_04_says_what_the_record_says():
     results = load("glm")
     assert evidence.missed_most(results) == "shuffled blanks"
     in_order, reverse = (
-        {arm: evidence.of_arm(results, arm, f"filled {order}") for arm in BLANK_ARMS} for order in evidence.ORDERS
+        {arm: of_arm(results, arm, f"filled {order}") for arm in BLANK_ARMS} for order in evidence.ORDERS
     )
     whole, unshuffled, own_masks, no_blocks, original = BLANK_ARMS
     assert max(in_order[unshuffled]) < min(in_order[whole])  # no seed reaches GLM's

@@ -187,7 +187,7 @@ def test_lesson_03_says_what_the_record_says():
     results = evidence.load("prefix_lm")
     assert evidence.winner(results, "docs") == EVERYWHERE
     assert evidence.winner(results, "stories") == evidence.NO_WINNER
-    causal, prefix = (evidence.of_arm(results, "docs", arm, "loss") for arm in (CAUSAL, PREFIX))
+    causal, prefix = (evidence.of_arm(results, arm, "loss", "docs") for arm in (CAUSAL, PREFIX))
     assert min(causal) < max(prefix)
     assert min(prefix) < max(causal)  # the seeds lie on top of each other
     assert evidence.weak_spot(results) == evidence.BELOW
@@ -196,10 +196,10 @@ def test_lesson_03_says_what_the_record_says():
     assert gaps[:home] == sorted(gaps[:home], reverse=True)  # the more so the shorter the prefix
     assert all(gap < 0 for gap in gaps[home:])  # a little better where they were trained, and beyond
     assert max(map(abs, gaps)) < 0.2  # a slope and no cliff
-    kept = [evidence.of_arm(results, "stories", arm, "cards_kept") for arm in ARMS]
+    kept = [evidence.of_arm(results, arm, "cards_kept", "stories") for arm in ARMS]
     assert [sum(share < 1 for share in of_seeds) for of_seeds in kept] == [2, 2, 0]  # four of nine, all of them causal
     assert [sum(share < 0.99 for share in of_seeds) for of_seeds in kept] == [2, 1, 0]  # one of them hardly any
-    losses = [evidence.of_arm(results, "stories", arm, "loss") for arm in ARMS]
+    losses = [evidence.of_arm(results, arm, "loss", "stories") for arm in ARMS]
     for arm in (0, 1):  # the other two, with losses as low as those of the prefix LMs
         whole = [loss for loss, share in zip(losses[arm], kept[arm], strict=True) if share == 1]
         assert max(whole) <= max(losses[2])
@@ -216,7 +216,7 @@ def test_lesson_05_says_what_its_record_says():
 def test_lesson_06_says_what_its_record_says():
     """Dividing is better in every seed, the norm does not mend it, and softmax is ahead of all."""
     results = evidence.load("linear")
-    of_arm = {arm: evidence.of_arm(results, "stories, half rate", arm, "loss") for arm in evidence.arms_of(results)}
+    of_arm = {arm: evidence.of_arm(results, arm, "loss", "stories, half rate") for arm in evidence.arms_of(results)}
     softmax, divided, plain, normed = of_arm.values()
     assert list(of_arm) == ["softmax", "divided by the sum", "not divided", "not divided, normed"]
     assert max(softmax) < min(divided)

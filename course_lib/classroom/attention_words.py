@@ -2,6 +2,7 @@
 
 from math import floor
 
+from .explorer_words import series
 from .text import quote
 
 MOST_KEYS = 3
@@ -55,10 +56,6 @@ def largest(row: list[float]) -> list[int]:
     """Return the keys with the largest weights, at most three, those below 0.005 left out but for the first."""
     order = sorted(range(len(row)), key=lambda j: (-row[j], j))[:MOST_KEYS]
     return [j for n, j in enumerate(order) if n == 0 or row[j] >= 0.005]
-
-
-def series(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def decimal(weight: float) -> str:

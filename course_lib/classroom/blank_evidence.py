@@ -6,17 +6,12 @@ from matplotlib.figure import Figure
 
 from course_lib.blank_arms import BLANK_ARMS
 
-from .evidence import arms_of, axes_of
+from .evidence import arms_of, axes_of, dots, of_arm
 from .palette import LIGHT
 
 ORDERS = {"in order": "filled in the order of the text", "reversed": "filled in reverse"}
 PARTS = dict(zip(BLANK_ARMS[1:4], ("shuffled blanks", "one MASK for all", "block positions"), strict=True))
 NONE = "none of them much"
-
-
-def of_arm(results: dict, arm: str, what: str) -> list[float]:
-    """Return one number for each seed of an arm: what = "loss in order", "filled reversed", ..."""
-    return [run[what] for run in results["arms"] if run["arm"] == arm]
 
 
 def picture(results: dict) -> Figure:
@@ -26,9 +21,7 @@ def picture(results: dict) -> Figure:
     for axis, (order, title) in zip(axes, ORDERS.items(), strict=True):
         for row, arm in enumerate(arms):
             role = "prefix" if arm == BLANK_ARMS[0] else "muted" if arm == BLANK_ARMS[4] else "target"
-            shares = [100 * share for share in of_arm(results, arm, f"filled {order}")]
-            axis.plot(shares, [row] * len(shares), "o", color=LIGHT[role], ms=8, alpha=0.7, mec=LIGHT["paper"])
-            axis.plot([mean(shares)] * 2, [row - 0.28, row + 0.28], color=LIGHT[role], lw=2.5)
+            dots(axis, row, [100 * share for share in of_arm(results, arm, f"filled {order}")], LIGHT[role])
         axis.set(ylim=(len(arms) - 0.5, -0.5), xlim=(0, 100), xlabel="% of held-out blanks without a mistake")
         axis.set_yticks(range(len(arms)), arms if axis is axes[0] else [""] * len(arms), fontsize=9)
         axis.set_title(title, fontsize=11, color=LIGHT["ink"])

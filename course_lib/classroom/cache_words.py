@@ -2,7 +2,7 @@
 
 from ..cache import stale_rows
 from ..costs import allowed_pairs
-from .explorer_words import plural, ranges
+from .explorer_words import plural, ranges, series
 from .text import quote
 
 
@@ -105,8 +105,7 @@ def done_words(state) -> str:
 
 
 def by_layer(counts: list[int]) -> str:
-    parts = [f"{count} in layer {layer}" for layer, count in enumerate(counts, 1)]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return series([f"{count} in layer {layer}" for layer, count in enumerate(counts, 1)])
 
 
 def reading_words(state) -> list[str]:

@@ -40,9 +40,9 @@ def provenance(results: dict) -> str:
     )
 
 
-def of_arm(results: dict, data: str, arm: str, what: str) -> list[float]:
-    """Return one number for each seed of an arm."""
-    return [run[what] for run in results["arms"] if run["data"] == data and run["arm"] == arm]
+def of_arm(results: dict, arm: str, what: str, data: str | None = None) -> list[float]:
+    """Return one number for each seed of an arm; `data` where a record has several."""
+    return [run[what] for run in results["arms"] if run["arm"] == arm and (data is None or run["data"] == data)]
 
 
 def arms_of(results: dict) -> list[str]:
@@ -65,6 +65,12 @@ def axes_of(width: float, height: float, columns: int = 1, *, grid: str = "x"):
     return figure, axes
 
 
+def dots(axis, row: int, values: list[float], colour: str) -> None:
+    """Draw a row of an axis: a dot for each seed, and a bar for their mean."""
+    axis.plot(values, [row] * len(values), "o", color=colour, ms=8, alpha=0.7, mec=LIGHT["paper"])
+    axis.plot([mean(values)] * 2, [row - 0.28, row + 0.28], color=colour, lw=2.5)
+
+
 # --- The arms ---
 
 
@@ -77,9 +83,7 @@ def arms_picture(results: dict) -> Figure:
     figure, axes = axes_of(max(7, 3.8 * len(titles)) if alike else 5.5 * len(titles), 1 + 0.8 * len(arms), len(titles))
     for axis, (data, title) in zip(axes, titles.items(), strict=True):
         for row, arm in enumerate(arms):
-            losses = of_arm(results, data, arm, "loss")
-            axis.plot(losses, [row] * len(losses), "o", color=colours[arm], ms=8, alpha=0.7, mec=LIGHT["paper"])
-            axis.plot([mean(losses)] * 2, [row - 0.28, row + 0.28], color=colours[arm], lw=2.5)
+            dots(axis, row, of_arm(results, arm, "loss", data), colours[arm])
         labels = [arm if alike else f"{arm}\n{told[data][arm]}" for arm in arms]
         axis.set_yticks(range(len(arms)), labels if not alike or axis is axes[0] else [""] * len(arms), fontsize=9)
         axis.set(ylim=(len(arms) - 0.5, -0.5), xlabel="loss on held-out targets, nats a token")
@@ -90,7 +94,7 @@ def arms_picture(results: dict) -> Figure:
 
 
 def _tokens(results: dict, data: str, arm: str) -> str:
-    read, taught = (mean(of_arm(results, data, arm, f"tokens_{what}")) for what in ("read", "taught"))
+    read, taught = (mean(of_arm(results, arm, f"tokens_{what}", data)) for what in ("read", "taught"))
     return f"{_count(read)} tokens read, {_count(taught)} carried loss"
 
 
@@ -106,7 +110,7 @@ def winner(results: dict, data: str) -> str:
 
 def _best(results: dict, data: str) -> tuple[str, list[str]]:
     """Return the arm with the lowest mean loss, and those that each of its seeds beats each seed of."""
-    losses = {arm: of_arm(results, data, arm, "loss") for arm in arms_of(results)}
+    losses = {arm: of_arm(results, arm, "loss", data) for arm in arms_of(results)}
     best, *others = sorted(losses, key=lambda arm: mean(losses[arm]))
     return best, [arm for arm in others if max(losses[best]) < min(losses[arm])]
 
@@ -119,7 +123,7 @@ def arms_in_words(results: dict) -> str:
 def _data_in_words(results: dict, data: str) -> str:
     listed = []
     for arm in arms_of(results):
-        losses = of_arm(results, data, arm, "loss")
+        losses = of_arm(results, arm, "loss", data)
         listed.append(f"{arm} {mean(losses):.3f} ({min(losses):.3f} to {max(losses):.3f})")
     best, beaten = _best(results, data)
     if len(beaten) == len(listed) - 1:
@@ -138,7 +142,7 @@ def stories(results: dict) -> str:
     told = [run for run in results["arms"] if run["data"] == "stories" and run["seed"] == 0]
     parts = [f"Outline: {results['outline']}"]
     for run in told:
-        kept = ", ".join(f"{share:.1%}" for share in of_arm(results, "stories", run["arm"], "cards_kept"))
+        kept = ", ".join(f"{share:.1%}" for share in of_arm(results, run["arm"], "cards_kept", "stories"))
         parts.append(f"{run['arm']} (cards kept, seed by seed: {kept})\n{textwrap.fill(run['story'], 90)}")
     return "\n\n".join(parts)
 

@@ -56,6 +56,15 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
+def series(parts: list[str]) -> str:
+    """List parts as a sentence does.
+
+    >>> series(["a"]), series(list("abc"))
+    ('a', 'a, b and c')
+    """
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
 def _moved(before: int, now: int, T: int) -> str:
     why = f"because the text now has {plural(T, 'token')}" if before > T else "with the words that it stands between"
     return f"The boundary moved from {before} to {now}, {why}."

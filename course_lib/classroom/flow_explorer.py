@@ -116,17 +116,20 @@ def draw_flow(explorer: DataFlowExplorer) -> Figure:
     rows = max(block["steps"] for block in blocks)
     figure = pictures.paper(9.2, 0.4 * rows + 1.5)
     for axis, (name, block) in zip(figure.subplots(1, 2), zip(flow_words.BLOCKS, blocks, strict=True), strict=True):
-        axis.set(xlim=(0, _FIRST + flow_words.WIDTH * _COLUMN + 0.1), ylim=(rows + 0.95, -0.5))
-        axis.axis("off")
         axis.set_title(f"{name}:  {block['formula']}", fontsize=11, loc="left", color=LIGHT["ink"], parse_math=False)
-        draw_block(axis, block, explorer.step)
+        draw_block(axis, block, explorer.step, rows)
     words = textwrap.fill(explorer.shown["said"][explorer.step], 120)
     figure.supxlabel(words, fontsize=9, color=LIGHT["ink"], parse_math=False)
     return figure
 
 
-def draw_block(axis, block: dict, step: int) -> None:
-    """Draw one block there, as it stands at a step: a row a step, what runs beside what, and what waits for what."""
+def draw_block(axis, block: dict, step: int, rows: int) -> None:
+    """Draw one block there, as it stands at a step: a row a step, what runs beside what, and what waits for what.
+
+    rows: for how many there is room, so that two blocks have one scale.
+    """
+    axis.set(xlim=(0, _FIRST + flow_words.WIDTH * _COLUMN + 0.1), ylim=(rows + 0.95, -0.5))
+    axis.axis("off")
     for region in block["regions"]:
         left, right = (_FIRST + end * _COLUMN for end in region["span"])
         top, tall = region["first"] - 0.62, region["last"] - region["first"] + 1.06

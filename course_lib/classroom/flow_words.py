@@ -4,7 +4,8 @@ The browser and the picture without a kernel get all of it from here; neither kn
 """
 
 from ..block_costs import ACTIVATION, BlockShape, Operation, operations, stages
-from .explorer_words import plural
+from .explorer_words import series
+from .number_words import plural
 
 BLOCKS = {"serial": "y = x + M(N(x + A(N(x))))", "parallel": "y = x + A(N(x)) + M(N(x))"}
 VARIANTS = [(fused, devices) for devices in (1, 2) for fused in (False, True)]
@@ -108,7 +109,7 @@ def step_words(both: dict[str, tuple[Operation, ...]], step: int) -> str:
         if kinds[now[0]] == "all-reduce":
             doing = f"waits for {now[0]}, and computes nothing meanwhile"
         else:
-            doing = f"runs {series(now)}"
+            doing = f"runs {named(now)}"
         parts.append(f"the {block} block {doing}{', its last' if step == len(of_block) else ''}")
     words = f"Step {step}: {'; '.join(parts)}."
     if step >= parallel:
@@ -141,22 +142,21 @@ def operation_words(both: dict[str, tuple[Operation, ...]], name: str, tokens: i
     said = {}
     for block, op in has.items():
         after = _waiters(both[block], name)
-        then = f"{series(after)} {'wait' if len(after) > 1 else 'waits'} for it" if after else "it ends the block"
-        said.setdefault(f"step {_stage_of(both[block])[name]}, it waits for {series(op.waits_for)}; {then}", block)
+        then = f"{named(after)} {'wait' if len(after) > 1 else 'waits'} for it" if after else "it ends the block"
+        said.setdefault(f"step {_stage_of(both[block])[name]}, it waits for {named(op.waits_for)}; {then}", block)
     if len(said) == 1 < len(has):
         return f"{what} In both blocks: {next(iter(said))}."
     where = "In" if len(has) > 1 else "Only in"
     return " ".join([what, *(f"{where} the {block} block: {words}." for words, block in said.items())])
 
 
-def series(names) -> str:
-    """Return names as a sentence lists them; one that has a comma or a sign itself stands in quotes.
+def named(names) -> str:
+    """Return operations as a sentence lists them; a name that has a comma or a sign itself stands in quotes.
 
-    >>> series(["up", "gate"]), series(["query, key, value"]), series(list("abc"))
-    ('up and gate', '‘query, key, value’', 'a, b and c')
+    >>> named(["up", "gate"]), named(["query, key, value"])
+    ('up and gate', '‘query, key, value’')
     """
-    quoted = [f"‘{name}’" if "," in name or "*" in name else name for name in names]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+    return series([f"‘{name}’" if "," in name or "*" in name else name for name in names])
 
 
 def _waiters(ops, name: str) -> list[str]:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from course_lib.recall import ARMS, VALUES
 
-from .evidence import axes_of
+from .evidence import axes_of, dots, of_arm
 from .palette import LIGHT
 
 GIVEN, ASKED = "causal, question last", "prefix, question last"  # the guess is what the second reaches
@@ -14,7 +14,7 @@ MASKS = {"causal": ("target", "s"), "prefix": ("prefix", "o")}
 
 
 def _recalled(results: dict, arm: str) -> list[float]:
-    return [100 * run["recalled"] for run in results["arms"] if run["arm"] == arm]
+    return [100 * share for share in of_arm(results, arm, "recalled")]
 
 
 def recalled(results: dict, arm: str) -> int:
@@ -27,9 +27,7 @@ def recall_picture(results: dict, guess=None) -> Figure:
     figure, (axis,) = axes_of(8, 3.4)
     for row, arm in enumerate(ARMS):
         role = "prefix" if arm == ASKED else "muted" if arm.startswith("softmax") else "target"
-        shares = _recalled(results, arm)
-        axis.plot(shares, [row] * len(shares), "o", color=LIGHT[role], ms=8, alpha=0.7, mec=LIGHT["paper"])
-        axis.plot([mean(shares)] * 2, [row - 0.28, row + 0.28], color=LIGHT[role], lw=2.5)
+        dots(axis, row, _recalled(results, arm), LIGHT[role])
     axis.axvline(100 / VALUES, color=LIGHT["ink"], lw=1, ls=(0, (2, 2)))
     axis.annotate(" by chance", (100 / VALUES, -0.45), fontsize=9, color=LIGHT["muted"], va="center")
     if guess is not None:

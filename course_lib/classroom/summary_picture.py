@@ -117,9 +117,7 @@ def _draw_memories(left, right, n: dict) -> None:
 def _draw_blocks(left, right, n: dict) -> None:
     for axis, name in ((left, "serial"), (right, "parallel")):
         block = _graphs()[name]
-        axis.set(xlim=(0, 1.45 + flow_words.WIDTH * 0.78), ylim=(max(n["serial"], n["parallel"]) + 0.95, -0.5))
-        axis.axis("off")
-        draw_block(axis, block, 0)
+        draw_block(axis, block, 0, max(n["serial"], n["parallel"]))
         _title(axis, "05", f"The {name} block: {n[name]} steps")
 
 

@@ -53,9 +53,6 @@ def _laid_out(words, spans) -> tuple[list, list, list, list]:
     return inputs, targets, example.positions.tolist(), example.block_positions.tolist()
 
 
-_FIELDS = ("inputs", "targets", "positions", "block positions")
-
-
 def _judge_layout(answer, words, spans) -> None:
     """Compare a learner's four lists with the right ones, and name the usual slips."""
     if not isinstance(answer, tuple | list) or len(answer) != 4 or not all(isinstance(one, list) for one in answer):
