@@ -11,13 +11,12 @@ from .palette import LIGHT
 
 @dataclass(frozen=True)
 class Lesson:
-    """One stop of the course. `picture` names its thumbnail; a lesson that is not written yet has no link."""
+    """One stop of the course. `picture` names its thumbnail."""
 
     notebook: str
     title: str
     claim: str
     picture: str
-    written: bool = True
 
     @property
     def number(self) -> str:
@@ -41,9 +40,7 @@ class CourseMap:
     """The map: HTML where a notebook shows HTML, a list of the lessons elsewhere."""
 
     def __repr__(self) -> str:
-        return "\n".join(
-            f"{one.number} {one.title}: {one.claim}" + ("" if one.written else " (not written yet)") for one in LESSONS
-        )
+        return "\n".join(f"{one.number} {one.title}: {one.claim}" for one in LESSONS)
 
     def _repr_html_(self) -> str:
         boxes = "".join(_box(lesson) for lesson in LESSONS)
@@ -60,22 +57,18 @@ def course_map() -> CourseMap:
 
 def _box(lesson: Lesson) -> str:
     image = base64.b64encode(_thumbnail(lesson.picture).encode()).decode()
-    later = "" if lesson.written else '<br><span style="font-size:12px">not written yet</span>'
     title = f"{lesson.number} &middot; {escape(lesson.title)}"
     style = (
         "box-sizing:border-box; width:288px; min-height:88px; padding:10px; border-radius:8px; display:flex; gap:12px; "
-        "align-items:flex-start; text-decoration:none; color:inherit; border:1px "
-        + ("solid #0067a3" if lesson.written else "dashed #8b949e")
+        f"align-items:flex-start; text-decoration:none; color:inherit; border:1px solid {LIGHT['prefix']}"
     )
     inside = (
-        f'<img alt="" width="56" height="56" style="flex:none; opacity:{1 if lesson.written else 0.55}" '
+        f'<img alt="" width="56" height="56" style="flex:none" '
         f'src="data:image/svg+xml;base64,{image}">'
         f'<span style="font-size:13px; line-height:1.4"><strong style="font-size:14px">{title}</strong>'
-        f"<br>{escape(lesson.claim)}{later}</span>"
+        f"<br>{escape(lesson.claim)}</span>"
     )
-    if lesson.written:
-        return f'<a href="{lesson.notebook}.ipynb" style="{style}">{inside}</a>'
-    return f'<div style="{style}">{inside}</div>'
+    return f'<a href="{lesson.notebook}.ipynb" style="{style}">{inside}</a>'
 
 
 def _thumbnail(picture: str) -> str:
