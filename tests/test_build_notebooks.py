@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import unquote
 
 import build_notebooks
 import lesson_time
@@ -12,6 +13,7 @@ from build_notebooks import BuildError, library_hash, main, read_source, stale
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_lib.classroom.exam import SIZE
+from course_lib.classroom.glossary_terms import TERMS
 
 HEADER = """\
 ---
@@ -323,9 +325,22 @@ def test_placeholders_are_filled_in_text_alone():
     notebook.cells.append(new_markdown_cell("{{minutes}} and {{extra_minutes}}"))
     lesson_time.fill_placeholders(notebook, 1)
     assert [cell.source for cell in notebook.cells[1:]] == ['f"{{minutes}}"', "5 and 0"]
+    notebook.cells.append(new_markdown_cell("of {{words}}"))
+    lesson_time.fill_placeholders(notebook, 1, words="two")
+    assert notebook.cells.pop().source == "of two"
     notebook.cells.append(new_markdown_cell("{{hours}}"))
     with pytest.raises(ValueError, match="no placeholder hours; there are minutes, extra_minutes"):
         lesson_time.fill_placeholders(notebook, 1)
+
+
+def test_the_words_of_a_lesson_lead_to_headings_that_it_has():
+    for source in build_notebooks.SOURCE.glob("0*.md"):
+        text = source.read_text("utf-8")
+        places = [
+            unquote(place) for place in re.findall(r"\]\(#(.+?)\)(?:, |$)", build_notebooks.words_of(source.stem))
+        ]
+        assert len(places) == sum(term.notebook == source.stem for term in TERMS)
+        assert set(places) <= {heading.replace(" ", "-") for heading in build_notebooks.headings(text)}
 
 
 def test_a_noisy_clock_does_not_change_the_text():

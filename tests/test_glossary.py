@@ -66,3 +66,4 @@ def test_every_lesson_leads_to_the_glossary(name):
         assert "\n## Glossary\n" in SOURCES[name]
     else:
         assert "[glossary](08_wrap_up.ipynb#Glossary)" in SOURCES[name]
+        assert ("{{words}}" in SOURCES[name]) == any(term.notebook == name for term in TERMS)

@@ -26,6 +26,9 @@ from lesson_time import fill_placeholders, run_minutes_of
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from course_lib.classroom.glossary_terms import TERMS
+from course_lib.classroom.quiz import link
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, BUILT, LIBRARY = ROOT / "notebooks" / "source", ROOT / "notebooks", ROOT / "course_lib"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # a random id, and without its kernel a dead one
@@ -91,6 +94,12 @@ def read_source(name: str, text: str) -> nbformat.NotebookNode:
     return notebook
 
 
+def words_of(name: str) -> str:
+    """Return the glossary's words that a lesson teaches, each a link to its heading there."""
+    places = {term.name: link({"notebook": "", "heading": term.heading}) for term in TERMS if term.notebook == name}
+    return ", ".join(f"[{word}]({place.removeprefix('.ipynb')})" for word, place in places.items())
+
+
 def notebook_client(notebook, folder: Path) -> NotebookClient:
     """Return what runs a notebook in a kernel of its own, in a folder."""
     return NotebookClient(
@@ -143,7 +152,7 @@ def build(name: str, source: Path, out: Path, library: str) -> Path:
     run_minutes = run_minutes_of(run_cells(notebook, out, name), recorded)
     settle(notebook)
     try:
-        fill_placeholders(notebook, run_minutes)
+        fill_placeholders(notebook, run_minutes, words=words_of(name))
     except ValueError as error:
         raise BuildError(f"{name}: {error}") from None
     notebook.metadata.course = {"source": text_hash(text), "library": library, "run_minutes": run_minutes}
@@ -174,7 +183,7 @@ def stale(name: str, source: Path, built: Path, library: str) -> str | None:
         return "course_lib has changed since it was built"
     expected = read_source(name, text)
     try:
-        fill_placeholders(expected, recorded.get("run_minutes", 0))
+        fill_placeholders(expected, recorded.get("run_minutes", 0), words=words_of(name))
     except ValueError as error:
         return str(error)
     if len(expected.cells) != len(notebook.cells):

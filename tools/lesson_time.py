@@ -59,13 +59,13 @@ def estimate_minutes(notebook, run_minutes: int) -> dict[str, int]:
     return {"minutes": 5 * math.ceil(sum(parts.values()) / 5), "extra_minutes": extra}
 
 
-def fill_placeholders(notebook, run_minutes: int) -> None:
-    """Put the estimates where the text says {{minutes}} and {{extra_minutes}}."""
+def fill_placeholders(notebook, run_minutes: int, **others: str) -> None:
+    """Put the estimates where the text says {{minutes}} and {{extra_minutes}}, and others by their name."""
     texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     wanted = {name for cell in texts for name in PLACEHOLDER.findall(cell.source)}
     if not wanted:
         return
-    values = estimate_minutes(notebook, run_minutes)
+    values = estimate_minutes(notebook, run_minutes) | others
     if unknown := wanted - values.keys():
         raise ValueError(f"there is no placeholder {', '.join(sorted(unknown))}; there are {', '.join(values)}")
     for cell in texts:

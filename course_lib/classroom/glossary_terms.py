@@ -48,9 +48,12 @@ _TERMS = {
     ("02_prefix_mask", "Three traps"): {
         "probe": "A tool that measures who sees whom: it changes one input at a time and watches which outputs move.",
     },
+    ("02_prefix_mask", "What a block really sees"): {
+        "block": "One layer of a Transformer: attention, and a small network behind it.",
+    },
     ("02_prefix_mask", "Real batches"): {
         "padding": "Tokens without meaning that fill up a short text in a batch; nobody may see them.",
-        "packing": "Several texts one behind the other in one row of a batch, blind to each other.",
+        "packing": "Several texts one behind the other in one line of a batch, blind to each other.",
         "Visibility": "The library's way to say who sees whom in a batch: prefix lengths, real lengths and documents.",
     },
     ("02_prefix_mask", "What it costs"): {
@@ -64,7 +67,7 @@ _TERMS = {
         "place.",
     },
     ("03_prefix_lm", "Only the story is scored"): {
-        "loss": "The mean surprise at the right next tokens, over the rows that are scored.",
+        "loss": "The mean of -log p over the rows that are scored, where p is the probability of the right next token.",
         "loss mask": "A bool for each row that says whether it is scored; in a prefix LM, from the last row of the "
         "prefix on.",
     },
