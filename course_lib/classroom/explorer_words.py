@@ -1,4 +1,4 @@
-"""The mask explorer in words. `static/mask_rules.js` says the same in the browser, and a test compares the two."""
+"""The mask explorer in words. `static/mask_words.js` says the same in the browser, and a test compares the two."""
 
 from itertools import pairwise
 

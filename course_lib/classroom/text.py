@@ -10,7 +10,7 @@
    dictionary, each grapheme of theirs is a token; the browser has one, and joins them into words.
 5. Every other grapheme (punctuation, an emoji, a symbol) is a token.
 
-A lone surrogate counts as U+FFFD. `static/mask_rules.js` is the same rule in JavaScript; a shared fixture of texts in
+A lone surrogate counts as U+FFFD. `static/text_rules.js` is the same rule in JavaScript; a shared fixture of texts in
 many scripts holds the two together. Source for graphemes: Unicode Standard Annex 29.
 """
 

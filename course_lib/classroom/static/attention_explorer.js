@@ -1,4 +1,4 @@
-// needs: controls.js mask_rules.js mask_grid.js mask_strip.js attention_words.js attention_store.js attention_grid.js attention_marks.js
+// needs: controls.js text_rules.js mask_rules.js mask_words.js mask_paint.js mask_grid.js mask_strip.js attention_words.js attention_store.js attention_grid.js attention_marks.js
 // The attention explorer: a text, the boundary, a layer and a head, and what the model looks at and expects.
 
 const MOST_BARS = 6;

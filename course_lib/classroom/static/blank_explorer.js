@@ -1,4 +1,4 @@
-// needs: mask_rules.js mask_grid.js blank_rules.js blank_strip.js blank_row.js
+// needs: text_rules.js mask_rules.js mask_words.js mask_paint.js mask_grid.js blank_rules.js blank_strip.js blank_row.js
 // The blank explorer: a text field, the chips, the row, its mask, the counts and the sentences, kept in step.
 
 const TRAITS = ["text", "tokens", "blanks", "order", "selected"];

@@ -1,4 +1,4 @@
-// needs: mask_rules.js cache_rules.js cache_flow.js
+// needs: text_rules.js mask_rules.js mask_words.js cache_rules.js cache_flow.js
 // The cache explorer: steps through prefill and decode, a boundary that makes rows stale, and what all of it costs.
 
 const PLAY_EVERY = 1100; // ms

@@ -1,4 +1,4 @@
-// needs: mask_rules.js mask_store.js mask_grid.js mask_strip.js
+// needs: text_rules.js mask_rules.js mask_words.js mask_store.js mask_paint.js mask_grid.js mask_strip.js mask_meters.js
 // The mask explorer: a text field, the kinds, the strip, the grid, the meters and the sentence, kept in step.
 
 const KIND_LABELS = {
@@ -15,8 +15,6 @@ const BOUNDARY_HINTS = {
   prefix: "Drag the divider or slider, or use arrow keys.",
   custom: "Only a line to compare your mask with.",
 };
-const TILE_SIZES = [1, 2, 4, 8, 16, 32, 64, 128];
-
 const TILE_LEGEND = [["full", "full tile: needs no mask"], ["veil", "skipped tile: never computed"]];
 
 function legendOf(kind) {
@@ -31,7 +29,7 @@ function legendOf(kind) {
 
 function render({ model, el }) {
   const store = storeOf(model);
-  const ids = { field: uniqueId("mx-field"), note: uniqueId("mx-note"), slider: uniqueId("mx-slider"), kinds: uniqueId("mx-kind"), tile: uniqueId("mx-tile"), hint: uniqueId("mx-hint") };
+  const ids = { field: uniqueId("mx-field"), note: uniqueId("mx-note"), slider: uniqueId("mx-slider"), kinds: uniqueId("mx-kind"), hint: uniqueId("mx-hint") };
   let preview = null; // { i, j } under the pointer: its arcs are shown, the choice stays
   let cursor = null; // the cell that the keyboard has in the grid
   let laidOut = { tokens: null, width: 0 };
@@ -119,23 +117,12 @@ function render({ model, el }) {
   const cellLine = h("p", { class: "mx-cell" });
   const legend = h("ul", { class: "mx-legend" });
 
-  // -- the meters
-
-  const pairs = meter("pairs", "Allowed pairs", "The share of the square; the part that is dotted is more than causal");
-  const tiles = meter("tiles", "Tiles visited", "A kernel computes visited tiles in whole, and never touches skipped ones");
-  const loss = meter("loss", "Tokens scored", "What the loss counts");
-  const tileSize = h("select", { id: ids.tile, onchange: () => store.set({ tile: Number(tileSize.value) }) });
-  const tileShow = h("input", { type: "checkbox", onchange: () => store.set({ show_tiles: tileShow.checked }) });
-  const tileControls = h("div", { class: "mx-tiles" },
-    h("label", { class: "mx-check" }, tileShow, "show tiles"),
-    h("label", { class: "mx-check", for: ids.tile }, "of size", tileSize)); // prettier-ignore
-  tiles.box.append(tileControls);
-
+  const meters = makeMeters(store);
   const words = h("p", { class: "mx-sentence" });
   const ghost = h("p", { class: "mx-sentence mx-ghost", "aria-hidden": "true" });
   const live = liveRegion();
 
-  const main = h("div", { class: "mx-main" }, h("div", { class: "mx-left" }, grid.box, cellLine), h("div", { class: "mx-right" }, pairs.box, tiles.box, loss.box, legend));
+  const main = h("div", { class: "mx-main" }, h("div", { class: "mx-left" }, grid.box, cellLine), h("div", { class: "mx-right" }, meters.boxes, legend));
   const root = h("section", { class: "course mx", "aria-label": "Mask explorer" },
     h("div", { class: "mx-head" },
       h("div", { class: "mx-text" }, h("label", { for: ids.field }, "Your sentence"), field, note), kinds),
@@ -206,7 +193,7 @@ function render({ model, el }) {
     drawNow.look = look;
     setText(cellLine, cell ? cellText : T ? "Point at a cell, or move with the arrow keys, to have it in words." : "");
     drawControls(now);
-    drawMeters(now);
+    meters.draw(now, counted);
     const parts = sentences(now, counted);
     setSentences(words, now.moved ? parts.slice(1) : parts);
     live.sayNew(parts);
@@ -232,13 +219,6 @@ function render({ model, el }) {
     slider.setAttribute("aria-valuetext", boundaryWords(tokens, P));
     setText(sliderValue, `${P} of ${T}`);
     setText(hint, BOUNDARY_HINTS[kind]);
-    const choices = [...new Set([...TILE_SIZES, store.state.tile])].sort((a, b) => a - b);
-    if (tileSize.mxChoices !== choices.join()) {
-      tileSize.replaceChildren(...choices.map((n) => h("option", { value: n }, `${n} × ${n}`)));
-      tileSize.mxChoices = choices.join();
-    }
-    if (tileSize.value !== String(store.state.tile)) tileSize.value = store.state.tile;
-    tileShow.checked = store.state.show_tiles;
     const tiled = store.state.show_tiles;
     if (legend.mxKind !== `${kind} ${tiled}`) {
       legend.mxKind = `${kind} ${tiled}`;
@@ -250,16 +230,6 @@ function render({ model, el }) {
         setText(keys.children[n], role ?? "");
       });
     }
-  };
-
-  const drawMeters = ({ kind, tokens }) => {
-    const T = tokens.length, c = counted, total = Math.max(c.total, 1), all = Math.max(c.grid.length, 1); // prettier-ignore
-    const more = c.allowed - c.causal;
-    pairs.show(`${c.allowed} of ${c.total}`, `${percent(c.allowed, c.total)} %`, [c.allowed - Math.max(more, 0), Math.max(more, 0)].map((n) => n / total),
-      `causal ${c.causal}${more ? `, ${more > 0 ? "+" : "−"}${Math.abs(more)}` : ""}`); // prettier-ignore
-    tiles.show(`${c.tiles.visited} of ${c.grid.length}`, `${percent(c.tiles.visited, c.grid.length)} %`, [c.tiles.full / all, c.tiles.partial / all], `${c.tiles.skipped} skipped, ${c.tiles.partial} partial, ${c.tiles.full} full`);
-    if (kind === "custom") loss.show("not said", "", [0, 0], "a mask alone does not say");
-    else loss.show(`${c.loss.length} of ${T}`, `${percent(c.loss.length, T)} %`, [c.loss.length / Math.max(T, 1), 0], { encoder: "15 % masked at random", decoder: "all but the first", "encoder-decoder": "the target", prefix: "the target" }[kind]);
   };
 
   const layOut = () => {
@@ -293,47 +263,6 @@ function render({ model, el }) {
     stopTheme();
     resized.disconnect();
   };
-}
-
-function meter(id, name, title) {
-  const value = h("span", { class: "mx-value mx-number" });
-  const share = h("span", { class: "mx-share mx-number muted" });
-  const first = h("span", { class: "mx-fill" });
-  const second = h("span", { class: "mx-fill mx-more" });
-  const detail = h("p", { class: "mx-detail muted mx-number" });
-  const box = h("div", { class: `mx-meter mx-meter-${id}` }, h("p", { class: "mx-meter-head", title }, h("span", { class: "mx-name" }, name), value, share), h("div", { class: "mx-bar", "aria-hidden": "true" }, first, second), detail);
-  return {
-    box,
-    show(words, percentage, [a, b], more) {
-      setText(value, words);
-      setText(share, percentage);
-      setText(detail, more);
-      first.style.clipPath = `inset(0 ${100 - a * 100}% 0 0)`;
-      second.style.clipPath = `inset(0 ${100 - (a + b) * 100}% 0 ${a * 100}%)`;
-    },
-  };
-}
-
-/** The longest that the sentences can get for this text while anything but the text changes: their place is kept free. */
-function longestSentences({ tokens, custom, tile }) {
-  const T = tokens.length;
-  if (!T) return ["There is no token yet: type a sentence, and its mask appears."];
-  const quoted = tokens.map((token) => cropToken(token));
-  const longest = tokens[quoted.reduce((best, token, i) => (token.length > quoted[best].length ? i : best), 0)];
-  const same = Array.from({ length: T }, () => longest);
-  const places = [...new Set([0, 1, T - 1, T])].filter((P) => P >= 0 && P <= T);
-  const pick = (list) => list.reduce((a, b) => (b.length > a.length ? b : a), "");
-  const kinds = [...BUILT_IN_KINDS];
-  const looking = kinds.flatMap((kind) => places.map((P) => lookingWords({ kind, tokens: same, prefixLen: P })));
-  if (custom) looking.push(...places.map((P) => customWords(same, P, custom)));
-  const many = Array.from({ length: T }, (_, i) => i);
-  return [
-    pick(looking),
-    `${T * T} of ${T * T} pairs are allowed (100\u00a0%), ${T * T} fewer than causal.`,
-    `In tiles of ${tile} × ${tile}, a kernel visits ${T * T} of ${T * T} and skips ${T * T}.`,
-    pick(kinds.flatMap((kind) => places.map((P) => lossWords(kind, P, T, lossPositions(kind, P, T))))),
-    `${quote(longest)} (query ${T - 1}) may read ${T} of ${T} keys: ${rangesInWords(many)}${custom ? ", 100 to 200, 200 to 240, and 100 more" : ""}.`,
-  ];
 }
 
 export default { render };

@@ -1,33 +1,8 @@
 // The mask as a grid on a canvas: rows are queries, columns are keys. Draws what it is told; keeps no state of its own.
 
-const CLOSED = 0, PREFIX = 1, TARGET = 2, ADDED = 3, CROSS = 4, SHUT = 5; // prettier-ignore
 const ROLE_COLOURS = { [PREFIX]: "prefix", [TARGET]: "target", [ADDED]: "added", [CROSS]: "cross", [SHUT]: "bad" };
 const MOST_NAMED = 24; // above this, the axes carry numbers only
-const SLANT = Math.PI / 3;
-
-/** What each cell is, (T * T): CLOSED or how it is open; ADDED looks ahead (or is open against the prefix mask), SHUT is closed against it. */
-function cellRoles(kind, P, T, custom = null) {
-  const roles = new Uint8Array(T * T);
-  for (let i = 0; i < T; i++) {
-    const row = i * T;
-    const paint = (role, from, to) => from < to && roles.fill(role, row + from, row + to);
-    if (kind === "encoder" || (kind === "prefix" && i < P)) {
-      paint(PREFIX, 0, i + 1);
-      paint(ADDED, i + 1, kind === "encoder" ? T : P);
-    } else if (kind === "decoder") paint(TARGET, 0, i + 1);
-    else if (kind === "custom")
-      for (let j = 0; j < T; j++) {
-        const expected = j <= i || j < P;
-        if (custom[row + j]) roles[row + j] = !expected ? ADDED : j < P ? PREFIX : TARGET;
-        else if (expected) roles[row + j] = SHUT;
-      }
-    else {
-      paint(kind === "encoder-decoder" && i >= P ? CROSS : PREFIX, 0, P);
-      paint(TARGET, P, i + 1);
-    }
-  }
-  return roles;
-}
+const SLANT = Math.PI / 3; // of the names above the columns
 
 function hexChannels(hex) {
   const value = parseInt(hex.slice(1), 16);
@@ -158,18 +133,7 @@ function makeGrid(on) {
     patterns = { hatch, dots };
   };
 
-  /** The outline of the cells above the diagonal in the first `n` rows and columns. */
-  const triangle = (c, n) => {
-    const { x, y, cell } = at;
-    c.beginPath();
-    c.moveTo(x + cell, y);
-    c.lineTo(x + n * cell, y);
-    for (let i = n - 1; i > 0; i--) {
-      c.lineTo(x + (i + 1) * cell, y + i * cell);
-      c.lineTo(x + i * cell, y + i * cell);
-    }
-    c.closePath();
-  };
+  const pen = () => ({ context, at, colours });
 
   const drawCells = (state, roles) => {
     const { T, x, y, cell, side, dpr } = at;
@@ -199,7 +163,7 @@ function makeGrid(on) {
     const grown = kind === "prefix" ? P : kind === "encoder" ? T : 0;
     context.fillStyle = patterns.dots;
     if (grown > 1) {
-      triangle(context, grown);
+      trianglePath(context, at, grown);
       context.fill();
       context.lineJoin = "miter";
       for (const [colour, wide] of [["paper", 5], ["ink", 2.2]]) {
@@ -207,152 +171,10 @@ function makeGrid(on) {
         context.lineWidth = wide * dpr * Math.min(1, Math.max(0.5, cell / (14 * dpr)));
         context.stroke();
       }
-    } else if (kind === "custom") markDifferences(roles);
+    } else if (kind === "custom") markDifferences(pen(), roles);
     context.strokeStyle = colours.line;
     context.lineWidth = dpr;
     context.strokeRect(x, y, side, side);
-  };
-
-  const markDifferences = (roles) => {
-    const { T, x, y, cell, dpr } = at;
-    const crosses = new Path2D();
-    context.beginPath();
-    for (let k = 0; k < roles.length; k++) {
-      const cx = x + (k % T) * cell, cy = y + Math.floor(k / T) * cell; // prettier-ignore
-      if (roles[k] === ADDED) context.rect(cx, cy, cell, cell);
-      if (roles[k] !== SHUT || cell < 6 * dpr) continue;
-      const inset = cell * 0.3;
-      crosses.moveTo(cx + inset, cy + inset);
-      crosses.lineTo(cx + cell - inset, cy + cell - inset);
-      crosses.moveTo(cx + cell - inset, cy + inset);
-      crosses.lineTo(cx + inset, cy + cell - inset);
-    }
-    context.fill();
-    context.strokeStyle = colours.bad;
-    context.lineWidth = 2 * dpr;
-    context.stroke(crosses);
-  };
-
-  const drawTiles = (tile, counted) => {
-    const { T, x, y, cell, side, dpr } = at;
-    const step = tile * cell;
-    const edge = (n) => Math.min(n * step, side);
-    const veil = new Path2D(), full = new Path2D(), lines = new Path2D(); // prettier-ignore
-    counted.grid.forEach((sort, k) => {
-      const col = k % counted.side, row = Math.floor(k / counted.side); // prettier-ignore
-      const rect = [x + edge(col), y + edge(row), edge(col + 1) - edge(col), edge(row + 1) - edge(row)];
-      if (sort === 0) veil.rect(...rect);
-      if (sort === 2 && step >= 10 * dpr) {
-        const inset = Math.max(2 * dpr, step * 0.06);
-        full.rect(rect[0] + inset, rect[1] + inset, rect[2] - 2 * inset, rect[3] - 2 * inset);
-      }
-    });
-    for (let n = 0; n <= counted.side; n++) {
-      lines.moveTo(x + edge(n), y);
-      lines.lineTo(x + edge(n), y + side);
-      lines.moveTo(x, y + edge(n));
-      lines.lineTo(x + side, y + edge(n));
-    }
-    context.globalAlpha = 0.88;
-    context.fillStyle = colours.paper;
-    context.fill(veil);
-    context.globalAlpha = 1;
-    context.strokeStyle = colours.paper;
-    context.lineWidth = 1.5 * dpr;
-    context.stroke(full);
-    context.strokeStyle = colours.ink;
-    context.lineWidth = step >= 8 * dpr ? 1.25 * dpr : 0.5 * dpr;
-    context.stroke(lines);
-    if (step < 34 * dpr) return;
-    context.font = `${Math.min(12, (step / dpr) * 0.26) * dpr}px ${colours.font}`;
-    context.fillStyle = colours.muted;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    counted.grid.forEach((sort, k) => {
-      const col = k % counted.side, row = Math.floor(k / counted.side); // prettier-ignore
-      const rows = Math.min(tile, T - row * tile);
-      const middle = (Math.floor((rows - 1) / 2) + 0.5) * cell; // of a row: the line between two rows would cut the word
-      if (sort === 0 && edge(col + 1) - edge(col) >= 30 * dpr)
-        context.fillText("skip", x + (edge(col) + edge(col + 1)) / 2, y + edge(row) + middle);
-    });
-  };
-
-  const drawBoundary = ({ kind, prefixLen: P }) => {
-    if (kind === "encoder" || kind === "decoder") return;
-    const { x, y, cell, side, dpr } = at;
-    context.save();
-    context.beginPath();
-    context.moveTo(x + P * cell, y - 5 * dpr);
-    context.lineTo(x + P * cell, y + side);
-    context.moveTo(x - 5 * dpr, y + P * cell);
-    context.lineTo(x + side, y + P * cell);
-    context.strokeStyle = colours.paper;
-    context.lineWidth = 4 * dpr;
-    context.stroke();
-    context.setLineDash([6 * dpr, 4 * dpr]);
-    context.strokeStyle = colours.ink;
-    context.lineWidth = 2 * dpr;
-    context.stroke();
-    context.restore();
-  };
-
-  /** The three blocks of an encoder–decoder carry their names, where there is room. */
-  const drawBlockNames = ({ kind, prefixLen: P }) => {
-    if (kind !== "encoder-decoder") return;
-    const { T, x, y, cell, side, dpr } = at;
-    const put = (words, cx, cy, wide, tall) => {
-      above.font = `600 ${12 * dpr}px ${colours.font}`;
-      const w = above.measureText(words).width + 14 * dpr;
-      if (w > wide - 4 * dpr || tall < 22 * dpr) return;
-      above.fillStyle = colours.paper;
-      above.beginPath();
-      above.roundRect(cx - w / 2, cy - 10 * dpr, w, 20 * dpr, 10 * dpr);
-      above.fill();
-      above.fillStyle = colours.ink;
-      above.textAlign = "center";
-      above.textBaseline = "middle";
-      above.fillText(words, cx, cy);
-    };
-    const p = P * cell, rest = side - p; // prettier-ignore
-    put("source self-attention", x + p / 2, y + p / 2, p, p);
-    if (P < T) put("cross-attention", x + p / 2, y + p + rest / 2, p, rest);
-    put("target self-attention", x + p + rest / 2, y + side - Math.min(rest * 0.22, 3 * cell), rest * 0.8, rest);
-  };
-
-  const drawAxes = (state, loss) => {
-    const { T, x, y, cell, side, dpr, names, font } = at;
-    const { kind, prefixLen: P } = state;
-    const colourOf = (i) => (kind === "encoder" ? colours.prefix : kind === "decoder" || i >= P ? colours.target : colours.prefix);
-    context.textBaseline = "middle";
-    context.font = `${font * dpr}px ${colours.font}`;
-    const every = names ? 1 : [1, 2, 4, 8, 16, 32, 64].find((step) => step * cell >= 22 * dpr) ?? 64;
-    for (let i = 0; i < T; i += every) {
-      const centre = (i + 0.5) * cell;
-      context.fillStyle = colourOf(i);
-      context.textAlign = "right";
-      context.fillText(names ? names[i] : i, x - 7 * dpr, y + centre, x - at.caption - 6 * dpr);
-      if (!names) {
-        context.textAlign = "center";
-        context.fillText(i, x + centre, y - 11 * dpr);
-        continue;
-      }
-      context.save();
-      context.translate(x + centre - 1 * dpr, y - 7 * dpr);
-      context.rotate(-SLANT);
-      context.textAlign = "left";
-      context.fillText(names[i], 0, 0);
-      context.restore();
-    }
-    context.fillStyle = colours.muted;
-    context.font = `${11.5 * dpr}px ${colours.font}`;
-    context.textAlign = "left";
-    context.fillText("keys are read →", x, 8 * dpr);
-    context.save();
-    context.translate(8 * dpr, y);
-    context.rotate(-Math.PI / 2);
-    context.textAlign = "right";
-    context.fillText("← queries ask", 0, 0);
-    context.restore();
   };
 
   /** Draw the mask and all that does not depend on the pointer. */
@@ -360,9 +182,9 @@ function makeGrid(on) {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!at.T) return;
     drawCells(state, cellRoles(state.kind, state.prefixLen, at.T, state.custom));
-    if (showTiles) drawTiles(state.tile, counted);
-    drawBoundary(state);
-    drawAxes(state, counted.loss);
+    if (showTiles) drawTiles(pen(), state.tile, counted);
+    drawBoundary(pen(), state);
+    drawAxes(pen(), state);
   };
 
   /** Draw the row of the chosen query, the cell under the pointer or the keyboard, and name that cell. */
@@ -378,7 +200,7 @@ function makeGrid(on) {
       above.lineWidth = 2 * dpr;
       above.strokeRect(x - dpr, y + row * size - dpr, side + 2 * dpr, size + 2 * dpr);
     }
-    drawBlockNames(state);
+    drawBlockNames({ ...pen(), context: above }, state);
     if (cell) {
       const [i, j] = cell;
       above.lineWidth = 1.5 * dpr;
@@ -393,7 +215,7 @@ function makeGrid(on) {
       above.lineWidth = 3 * dpr;
       above.strokeRect(x + j * size, y + i * size, size, size);
     }
-    if (cellName.textContent !== words) cellName.textContent = words;
+    setText(cellName, words);
   };
 
   return { box, layout, draw, drawOver, readColours, cellAt };
