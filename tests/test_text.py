@@ -99,4 +99,7 @@ def test_a_quoted_token_is_short_and_cannot_turn_the_sentence():
     assert quote(family * 24) == f"‘{family * 24}’"
     assert quote(family * 25) == f"‘{family * 24}…’"
     assert quote("x" * 20_000) == f"‘{'x' * 24}…’"
+    marked = "a" + "\u0301" * 239
+    assert quote(marked) == f"‘{marked}’"
+    assert quote(marked + "\u0301") == f"‘{marked}…’"
     assert quote("مارا") == "‘\u2068مارا\u2069’"

@@ -85,12 +85,13 @@ def _tokens(text: str):
 def quote(token: str) -> str:
     """Return a token as a sentence quotes it: in ‘ ’, what is invisible made visible, cut at 24 graphemes.
 
+    It is also cut at 240 code points, for marks can be piled up on one letter.
     A token with right-to-left letters stands in an isolate, so that it cannot turn the sentence around it.
     """
     token = show(token)
     if len(token) > _LONGEST_QUOTE:
-        graphemes = regex.findall(r"\X", token[: 40 * _LONGEST_QUOTE])
-        if len(graphemes) > _LONGEST_QUOTE or len(token) > 40 * _LONGEST_QUOTE:
+        graphemes = regex.findall(r"\X", token[: 10 * _LONGEST_QUOTE])
+        if len(graphemes) > _LONGEST_QUOTE or len(token) > 10 * _LONGEST_QUOTE:
             token = "".join(graphemes[:_LONGEST_QUOTE]) + "…"
     return f"‘\u2068{token}\u2069’" if _RIGHT_TO_LEFT.search(token) else f"‘{token}’"
 

@@ -19,6 +19,7 @@ TRICKY = [
     "a\u0301\u200d\u200db\u00ad\u00adc",
     "\u0600١٢ \u06dd٣",
     "_x__y_",
+    "a" + "\u0301" * 240 + " b" + "\u0302" * 239 + " 👍🏽" + "\U000e0100" * 500,
 ]
 KINDS = costs.KINDS
 LONG = " ".join(f"word{i}" for i in range(256))

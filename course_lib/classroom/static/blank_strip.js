@@ -126,7 +126,7 @@ function makeBlankStrip(now, on) {
       const k = blanks.findIndex(([start, end]) => start <= i && i < end);
       const goes = k >= 0 && i + 1 < blanks[k][1] && chips[i + 1].offsetTop === chip.offsetTop;
       chip.setAttribute("aria-pressed", String(k >= 0));
-      chip.setAttribute("aria-label", `${showToken(tokens[i])}, token ${i}${k < 0 ? "" : `, in blank ${k + 1}`}`);
+      chip.setAttribute("aria-label", `${cropToken(tokens[i], 200)}, token ${i}${k < 0 ? "" : `, in blank ${k + 1}`}`);
       chip.classList.toggle("is-blank", k >= 0);
       chip.classList.toggle("goes-on", goes); // the blank is one thing: the gap to its next token is filled
       chip.classList.toggle("is-source", Boolean(source) && source[0] <= i && i < source[1]);

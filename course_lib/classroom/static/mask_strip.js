@@ -152,7 +152,7 @@ function makeStrip(now, on) {
       if (option.mxRole !== role) option.classList.toggle("mx-target", role === "target");
       if (option.mxScored !== scored[i]) option.classList.toggle("mx-scored", scored[i] === 1);
       if (option.mxRole !== role || option.mxScored !== scored[i])
-        option.setAttribute("aria-label", `${showToken(tokens[i])}, ${i}, ${role === "prefix" ? "prefix" : "target"}${scored[i] ? ", scored" : ""}`);
+        option.setAttribute("aria-label", `${cropToken(tokens[i], 200)}, ${i}, ${role === "prefix" ? "prefix" : "target"}${scored[i] ? ", scored" : ""}`);
       if (option.mxReads !== reads) {
         option.classList.toggle("mx-open", reads === "open");
         option.classList.toggle("mx-shut", reads === "shut");

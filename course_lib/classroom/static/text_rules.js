@@ -131,16 +131,13 @@ function showToken(token) {
     .replace(/^ +| +$/g, (spaces) => "␣".repeat(spaces.length));
 }
 
-/** A shown token, cut to `longest` graphemes. */
+/** A shown token, cut to `longest` graphemes and ten times as many code points: marks can be piled up on one letter. */
 function cropToken(token, longest = LONGEST_QUOTE) {
   const shown = showToken(token);
   if (shown.length <= longest) return shown;
-  const first = [];
-  for (const { segment } of graphemes.segment(shown)) {
-    if (first.length === longest) return `${first.join("")}…`;
-    first.push(segment);
-  }
-  return shown;
+  const points = [...shown.slice(0, 20 * longest + 2)];
+  const head = Array.from(graphemes.segment(points.slice(0, 10 * longest).join("")), ({ segment }) => segment);
+  return head.length > longest || points.length > 10 * longest ? `${head.slice(0, longest).join("")}…` : shown;
 }
 
 function quote(token) {
