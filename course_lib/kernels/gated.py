@@ -51,7 +51,7 @@ def gated_prefix_linear_attention(
         out = torch.zeros_like(v)
         for examples, _, _, prefix in segments(prefix_len, None, q.shape[0], q.shape[2]):
             inputs = (x[examples].to(state_dtype(q.dtype)) for x in (q, k, v, log_decay))
-            out[examples] = scale * _attend(*inputs, prefix, decay_prefix).to(v.dtype)
+            out[examples] = (scale * _attend(*inputs, prefix, decay_prefix)).to(v.dtype)  # scaled before it is rounded
         return out
 
 
