@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+from ._check import check_device, one_or_each, shown
 from ._group import Traffic, Wires
 from ._sequence_states import Outside, joined
 from .kernels._inputs import check_eps, check_flag, check_qkv, check_scale, check_state
@@ -84,7 +84,8 @@ def sequence_parallel_prefix_linear_attention(
         check_qkv(q, k, v)
         choices = {"scale": check_scale(scale), "normalize": check_flag("normalize", normalize), "eps": check_eps(eps)}
         check_flag("return_state", return_state)
-        prefix_len = _checked_prefix(prefix_len, q)
+        check_device("prefix_len", prefix_len, q.device)
+        prefix_len = one_or_each("prefix_len", prefix_len, q.shape[0])  # how large it may be is not known yet
         if initial_state is not None:
             check_state("initial_state", initial_state, q, v, normalize)
         said = _said(q, k, v, prefix_len, initial_state, return_state, choices)
@@ -93,12 +94,10 @@ def sequence_parallel_prefix_linear_attention(
     lengths = wires.agree(said, q.shape[2] if said else 0, trouble)
     limits = {"high": sum(lengths), "high_name": "the tokens of all processes"}
     start, length = sum(lengths[: wires.rank]), lengths[wires.rank]
-    if isinstance(prefix_len, int):
-        prefixes = [whole_number("prefix_len", prefix_len, **limits)]
-        own = min(max(prefix_len - start, 0), length)
-    else:
-        prefixes = whole_numbers("prefix_len", prefix_len, **limits)
-        own = [min(max(one - start, 0), length) for one in prefixes]
+    prefix_len = one_or_each("prefix_len", prefix_len, q.shape[0], **limits)
+    prefixes = [prefix_len] if isinstance(prefix_len, int) else prefix_len
+    own = [min(max(one - start, 0), length) for one in prefixes]
+    own = own[0] if isinstance(prefix_len, int) else own
     keep_z = normalize or (return_state and (initial_state is None or initial_state.z is not None))
     with torch.autocast(q.device.type, enabled=False):
         given = None if initial_state is None else joined(*initial_state, keep_z)
@@ -110,17 +109,6 @@ def sequence_parallel_prefix_linear_attention(
         return out
     whole = LinearState(last[..., :-1].contiguous(), last[..., -1].contiguous()) if keep_z else LinearState(last)
     return out, whole
-
-
-def _checked_prefix(prefix_len, q: Tensor) -> int | list[int]:
-    """Return an int if all examples share it, else B of them; how large they may be is not known yet."""
-    if is_whole_number(prefix_len):
-        return whole_number("prefix_len", prefix_len)
-    check_device("prefix_len", prefix_len, q.device)
-    prefixes = whole_numbers("prefix_len", prefix_len)
-    if len(prefixes) != q.shape[0]:
-        raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(prefixes)}")
-    return prefixes[0] if len(set(prefixes)) == 1 else prefixes
 
 
 def _said(q, k, v, prefix_len, state, return_state, choices) -> dict:
