@@ -67,6 +67,16 @@ def whole_numbers(name: str, value, *, high: int | None = None, high_name: str =
     return [whole_number(f"{name}[{i}]", one, high=high, high_name=high_name) for i, one in enumerate(value)]
 
 
+def one_or_each(name: str, value, batch: int, *, high: int | None = None, high_name: str = "") -> int | list[int]:
+    """Return a length that all of `batch` examples share as an int, else a list of one for each of them."""
+    if is_whole_number(value):
+        return whole_number(name, value, high=high, high_name=high_name)
+    numbers = whole_numbers(name, value, high=high, high_name=high_name)
+    if len(numbers) != batch:
+        raise ValueError(f"{name} must have one entry for each of the {batch} examples, got {len(numbers)}")
+    return numbers[0] if len(set(numbers)) == 1 else numbers
+
+
 def is_whole_number(value) -> bool:
     """Tell a single length from several of them; a bool is neither, and is refused by the checks above."""
     return isinstance(value, Integral)

@@ -1,4 +1,4 @@
-"""What the processes of a group send each other when they share a sequence, and how they see first that they agree."""
+"""What the processes of a group send each other when they share work, and how they see first that they agree."""
 
 import hashlib
 import reprlib

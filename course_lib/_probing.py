@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._check import shown
+from .generation import evaluating
 
 SIZES = (1.0, 1 / 16)  # standard deviations of the vectors: small ones find what is saturated at the usual size
 MOVE = 16.0  # length of a move, in those: far enough to wake a ReLU from almost anywhere
@@ -26,14 +27,8 @@ def module_of(fn) -> nn.Module:
 @contextmanager
 def undisturbed(fn, device: torch.device):
     """Put a Module in eval mode and take no gradients; afterwards all is as before, the random state too."""
-    modes = [(module, module.training) for module in module_of(fn).modules()]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():
-        try:
-            module_of(fn).eval()
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), evaluating(module_of(fn)):
+        yield
 
 
 def vector_draws(rng, shape: tuple[int, int], dtype: torch.dtype, device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -57,6 +57,7 @@ class Outside(torch.autograd.Function):
 
 
 def joined(kv: Tensor, z: Tensor | None, keep_z: bool) -> Tensor:
+    """Return kv (B, H, Dk, Dv), and with keep_z also z (B, H, Dk), as its last column: (B, H, Dk, Dv + 1)."""
     return torch.cat([kv, z[..., None]], dim=-1) if keep_z else kv
 
 

@@ -47,8 +47,7 @@ def chunks(prefix_len: int, total_len: int, chunk: int) -> list[tuple[int, int]]
     >>> chunks(3, 10, 4)
     [(3, 7), (7, 10)]
     """
-    total_len = whole_number("total_len", total_len)
-    prefix_len = whole_number("prefix_len", prefix_len, high=total_len, high_name="total_len")
+    prefix_len, total_len = _lengths(prefix_len, total_len)
     chunk = whole_number("chunk", chunk, low=1)
     if total_len - prefix_len > MOST_CHUNKS * chunk:
         least = -(-(total_len - prefix_len) // MOST_CHUNKS)
@@ -59,7 +58,7 @@ def chunks(prefix_len: int, total_len: int, chunk: int) -> list[tuple[int, int]]
 def linear_cost(
     form: str, prefix_len: int, total_len: int, *, key_dim: int, value_dim: int, chunk: int = 64
 ) -> LinearCost:
-    """Count one of FORMS. `chunk` is the length of a chunk, and of no meaning to the other forms.
+    """Count one of FORMS. `chunk` is the length of a chunk, at least 1, and of no meaning to the other forms.
 
     >>> linear_cost("chunked", 512, 1024, key_dim=64, value_dim=64).flops
     25165824
@@ -68,18 +67,23 @@ def linear_cost(
     """
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, got {short(form)}")
-    pieces = chunks(prefix_len, total_len, chunk)
-    key_dim, value_dim = (
-        whole_number(name, size, low=1) for name, size in (("key_dim", key_dim), ("value_dim", value_dim))
-    )
+    prefix_len, total_len = _lengths(prefix_len, total_len)
+    sizes = {"key_dim": key_dim, "value_dim": value_dim, "chunk": chunk}
+    key_dim, value_dim, chunk = (whole_number(name, size, low=1) for name, size in sizes.items())
+    target = total_len - prefix_len
     once = 2 * total_len * key_dim * value_dim  # every token is added to a state once, and every query reads one once
     if form == "quadratic":
         return LinearCost(0, 0, 2 * total_len**2 * (key_dim + value_dim), 1 if total_len else 0)
     if form == "recurrent":
-        steps = (1 if prefix_len else 0) + total_len - prefix_len
-        return LinearCost(once, once, 0, steps)
-    pairs = sum(2 * (end - begin) ** 2 * (key_dim + value_dim) for begin, end in pieces)
-    return LinearCost(once, once, pairs, (1 if prefix_len else 0) + len(pieces))
+        return LinearCost(once, once, 0, (prefix_len > 0) + target)
+    whole, rest = divmod(target, chunk)
+    pairs = 2 * (whole * chunk**2 + rest**2) * (key_dim + value_dim)
+    return LinearCost(once, once, pairs, (prefix_len > 0) + whole + (rest > 0))
+
+
+def _lengths(prefix_len, total_len) -> tuple[int, int]:
+    total_len = whole_number("total_len", total_len)
+    return whole_number("prefix_len", prefix_len, high=total_len, high_name="total_len"), total_len
 
 
 def state_bytes(*, heads: int, key_dim: int, value_dim: int, layers: int = 1, number_bytes: int = 4) -> int:

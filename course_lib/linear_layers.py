@@ -70,12 +70,17 @@ class LinearHeads(AttentionHeads):
 
     def mapped(self, q: Tensor, k: Tensor, v: Tensor, seen: Visibility, positions) -> tuple[Tensor, Tensor, Tensor]:
         """Return features and values of all heads, (B, heads, T, ...); the features of padding are 0."""
-        phi = FEATURE_MAPS[self.feature_map]
-        group = self.heads // self.kv_heads
-        q = phi(self._turned(self._split(q), positions))
-        k = phi(self._turned(self._split(k), positions)).repeat_interleave(group, dim=1)
-        v = self._split(v, self.value_dim).repeat_interleave(group, dim=1)
-        return q, without_padding(k, seen), v
+        return self._features(q, positions), self._keys(k, seen, positions), self._values(v)
+
+    def _features(self, x: Tensor, positions) -> Tensor:
+        return FEATURE_MAPS[self.feature_map](self._turned(self._split(x), positions))
+
+    def _keys(self, k: Tensor, seen: Visibility, positions) -> Tensor:
+        features = self._features(k, positions).repeat_interleave(self.heads // self.kv_heads, dim=1)
+        return without_padding(features, seen)
+
+    def _values(self, v: Tensor) -> Tensor:
+        return self._split(v, self.value_dim).repeat_interleave(self.heads // self.kv_heads, dim=1)
 
     def joined(self, read: Tensor) -> Tensor:
         """Return what the heads have read, (B, heads, T, D), side by side: (B, T, read_width)."""
@@ -86,8 +91,8 @@ class LinearHeads(AttentionHeads):
     def read_weights(self, q: Tensor, k: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T). Without normalize, rows need not add up to 1."""
         seen, length = as_visibility(mask), q.shape[1]
-        q, k, _ = self.mapped(q, k, k, seen, positions)
-        one_hot = torch.eye(length, dtype=q.dtype, device=q.device).expand(*q.shape[:2], -1, -1)
+        q, k = self._features(q, positions), self._keys(k, seen, positions)
+        one_hot = one_hot_values(q)
         allowed, choices = seen.mask(length, device=q.device), {"scale": self.scale, "normalize": self.normalize}
         return reference.linear_attention(
             q, k, one_hot, allowed, reference.empty_state(q, one_hot), eps=1e-6, **choices
@@ -130,16 +135,21 @@ class JRTAttention(LinearAttention):
         if seen.document_lens is not None:
             raise ValueError("document_lens must be None: JRT's second stream has one prefix a row")
         q, k, v = self.project(x)
-        _, k_enc, v_enc = self.mapped(q, self.encoder_key(x), self.encoder_value(x), seen, positions)
         q, k, v = self.mapped(q, k, v, seen, positions)
         stream = cache if cache is not None else _Stream()
         if stream.state is None:  # the prefix comes whole, in the first call
             prefix_len = check_prefix_len(seen.prefix_len, q)
             prefix_lens = [prefix_len] * len(x) if isinstance(prefix_len, int) else prefix_len
+            k_enc, v_enc = self._keys(self.encoder_key(x), seen, positions), self._values(self.encoder_value(x))
             prefix = without_padding(k_enc, Visibility(0, lengths=prefix_lens))
-            prefix, v_enc = (one.to(reference.state_dtype(x.dtype)) for one in (prefix, v_enc))
-            stream.state = LinearState(prefix.mT @ v_enc, prefix.sum(2))
+            with torch.autocast(x.device.type, enabled=False):  # it would put the sums into 16 bits
+                prefix, v_enc = (one.to(reference.state_dtype(one.dtype)) for one in (prefix, v_enc))
+                stream.state = LinearState(prefix.mT @ v_enc, prefix.sum(2))
         return self.output(self.joined(self._attend(q, k, v, Visibility(0), stream)))
+
+    def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
+        """Raise ValueError: a token has a weight and a value in each stream, and no one (B, H, T, T) tells both."""
+        raise ValueError("attention must not be 'jrt' for weights: its two streams weigh different values of a token")
 
 
 class GatedAttention(LinearAttention):
@@ -161,28 +171,45 @@ class GatedAttention(LinearAttention):
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim); the arguments are those of `LinearHeads.read`, without packed documents."""
         seen = as_visibility(mask)
-        if seen.document_lens is not None:
-            raise ValueError("document_lens must be None: a gated state runs through the whole row")
-        q, k, v = self.project(x)
-        q, k, v = self.mapped(q, k, v, seen, positions)
-        prefix_len = check_prefix_len(seen.prefix_len, q)
-        faded = (F.logsigmoid(self.gate(x)) / 16).mT[..., None]  # (B, H, T, 1)
-        in_prefix = torch.arange(x.shape[1], device=x.device) < torch.tensor(prefix_len, device=x.device).reshape(-1, 1)
-        faded = without_padding(faded, seen).masked_fill(in_prefix[:, None, :, None], 0)
+        q, k, v = self.mapped(*self.project(x), seen, positions)
+        faded, prefix_len = self._gates(x, q, seen)
         out = gated_prefix_linear_attention(q, k, v, faded, prefix_len, scale=self.scale)
         if cache is not None:
-            since = faded.cumsum(2)  # how much of what came before this call is left at each token, as a logarithm
-            left = (since[:, :, -1:] - since).exp() * k
-            kv = left.mT @ v
-            if cache.state is not None:
-                out = out + self.scale * (q * since.exp()) @ cache.state.kv.to(q.dtype)
-                kv = kv + since[:, :, -1:].exp() * cache.state.kv
-            cache.state = LinearState(kv)
+            with torch.autocast(x.device.type, enabled=False):  # it would put the state into 16 bits
+                q, k, v = (one.to(faded.dtype) for one in (q, k, v))
+                since = faded.cumsum(2)  # how much of what came before this call is left at each token, as a logarithm
+                end = faded.sum(2, keepdim=True)  # and behind the last one, if there is one
+                kv = ((end - since).exp() * k).mT @ v
+                if cache.state is not None:
+                    out = (out + self.scale * (q * since.exp()) @ cache.state.kv).to(out.dtype)
+                    kv = kv + end.exp() * cache.state.kv
+                cache.state = LinearState(kv)
         return self.output(self.joined(out))
+
+    def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
+        """Return how much each query looks at each key, faded as it is by then, (B, H, T, T)."""
+        seen = as_visibility(mask)
+        q, k, _ = self.project(x)
+        q, k = self._features(q, positions), self._keys(k, seen, positions)
+        return gated_prefix_linear_attention(q, k, one_hot_values(q), *self._gates(x, q, seen), scale=self.scale)
+
+    def _gates(self, x: Tensor, q: Tensor, seen: Visibility) -> tuple[Tensor, int | list[int]]:
+        """Return the logarithms of all gates, (B, H, T, 1), in the dtype of a state, and the prefix length."""
+        if seen.document_lens is not None:
+            raise ValueError("document_lens must be None: a gated state runs through the whole row")
+        prefix_len = check_prefix_len(seen.prefix_len, q)
+        faded = (F.logsigmoid(self.gate(x).to(reference.state_dtype(q.dtype))) / 16).mT[..., None]
+        in_prefix = torch.arange(x.shape[1], device=x.device) < torch.tensor(prefix_len, device=x.device).reshape(-1, 1)
+        return without_padding(faded, seen).masked_fill(in_prefix[:, None, :, None], 0), prefix_len
 
 
 class _Stream:
     state: LinearState | None = None
+
+
+def one_hot_values(q: Tensor) -> Tensor:
+    """Return values (B, H, T, T) for queries (B, H, T, D) such that what a query reads is its weights."""
+    return torch.eye(q.shape[2], dtype=q.dtype, device=q.device).expand(*q.shape[:2], -1, -1)
 
 
 def without_padding(features: Tensor, seen: Visibility) -> Tensor:

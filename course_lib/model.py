@@ -216,7 +216,10 @@ class PrefixLM(nn.Module):
     def attention_weights(
         self, tokens: Tensor, prefix_len, *, lengths=None, document_lens=None, positions=None, block_positions=None
     ) -> list:
-        """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures."""
+        """Return who looks at whom, and how much: for each layer (B, heads, T, T), rows are queries. For pictures.
+
+        ValueError for attention = "jrt", where a token is weighed twice.
+        """
         seen, weights = Visibility(prefix_len, lengths, document_lens), []
         positions = self._check(tokens, seen, positions, block_positions)
         mask, positions = self._placed(tokens, seen, positions)

@@ -9,7 +9,7 @@ fewest bytes of an all-reduce.
 
 from itertools import accumulate
 
-from ._check import is_whole_number, short, whole_number, whole_numbers
+from ._check import one_or_each, short, whole_number, whole_numbers
 
 __all__ = ["METHODS", "reduced_bytes", "sequence_bytes", "shard_lengths"]
 
@@ -84,12 +84,8 @@ def sequence_bytes(
     if not lengths:
         raise ValueError("lengths must have one entry for each process, got none")
     limits = {"high": sum(lengths), "high_name": "the sum of lengths"}
-    if is_whole_number(prefix_len):
-        prefixes = [whole_number("prefix_len", prefix_len, **limits)]
-    else:
-        prefixes = whole_numbers("prefix_len", prefix_len, **limits)
-        if len(prefixes) != batch:
-            raise ValueError(f"prefix_len must have one entry for each of the {batch} examples, got {len(prefixes)}")
+    prefixes = one_or_each("prefix_len", prefix_len, batch, **limits)
+    prefixes = [prefixes] if isinstance(prefixes, int) else prefixes
     sizes = {"batch": batch, "heads": heads, "key_dim": key_dim, "value_dim": value_dim, "number_bytes": number_bytes}
     for name, size in sizes.items():
         whole_number(name, size, low=1)

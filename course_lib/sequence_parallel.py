@@ -17,21 +17,18 @@ Sources: Katharopoulos et al. 2020 (arXiv 2006.16236) for the sums; Sun et al. 2
 them on between processes, causal there; Sun et al. 2025 (LASP-2, arXiv 2502.07563) for gathering them.
 """
 
-import time
-from statistics import median
-
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+from ._check import check_device, one_or_each, shown
 from ._group import Traffic, Wires
 from ._sequence_states import Outside, joined
 from .kernels._inputs import check_eps, check_flag, check_qkv, check_scale, check_state
 from .kernels.linear import LinearState, prefix_linear_attention
-from .sequence_costs import first_of_target, sequence_bytes, shard_lengths
+from .sequence_costs import first_of_target
 
-__all__ = ["Traffic", "measure", "sequence_parallel_prefix_linear_attention"]
+__all__ = ["Traffic", "sequence_parallel_prefix_linear_attention"]
 
 
 def sequence_parallel_prefix_linear_attention(
@@ -75,7 +72,9 @@ def sequence_parallel_prefix_linear_attention(
     Sources: see the module.
     """
     if not (dist.is_available() and dist.is_initialized()):
-        raise RuntimeError("there is no process group: call torch.distributed.init_process_group, or use launch")
+        raise RuntimeError(
+            "there is no process group: call torch.distributed.init_process_group, or use processes.launch"
+        )
     if traffic is not None and not isinstance(traffic, dict):
         raise TypeError(f"traffic must be a dict or None, got {shown(traffic)}")
     wires = Wires(group, {} if traffic is None else traffic)
@@ -84,7 +83,8 @@ def sequence_parallel_prefix_linear_attention(
         check_qkv(q, k, v)
         choices = {"scale": check_scale(scale), "normalize": check_flag("normalize", normalize), "eps": check_eps(eps)}
         check_flag("return_state", return_state)
-        prefix_len = _checked_prefix(prefix_len, q)
+        check_device("prefix_len", prefix_len, q.device)
+        prefix_len = one_or_each("prefix_len", prefix_len, q.shape[0])  # how large it may be is not known yet
         if initial_state is not None:
             check_state("initial_state", initial_state, q, v, normalize)
         said = _said(q, k, v, prefix_len, initial_state, return_state, choices)
@@ -93,12 +93,10 @@ def sequence_parallel_prefix_linear_attention(
     lengths = wires.agree(said, q.shape[2] if said else 0, trouble)
     limits = {"high": sum(lengths), "high_name": "the tokens of all processes"}
     start, length = sum(lengths[: wires.rank]), lengths[wires.rank]
-    if isinstance(prefix_len, int):
-        prefixes = [whole_number("prefix_len", prefix_len, **limits)]
-        own = min(max(prefix_len - start, 0), length)
-    else:
-        prefixes = whole_numbers("prefix_len", prefix_len, **limits)
-        own = [min(max(one - start, 0), length) for one in prefixes]
+    prefix_len = one_or_each("prefix_len", prefix_len, q.shape[0], **limits)
+    prefixes = [prefix_len] if isinstance(prefix_len, int) else prefix_len
+    own = [min(max(one - start, 0), length) for one in prefixes]
+    own = own[0] if isinstance(prefix_len, int) else own
     keep_z = normalize or (return_state and (initial_state is None or initial_state.z is not None))
     with torch.autocast(q.device.type, enabled=False):
         given = None if initial_state is None else joined(*initial_state, keep_z)
@@ -110,17 +108,6 @@ def sequence_parallel_prefix_linear_attention(
         return out
     whole = LinearState(last[..., :-1].contiguous(), last[..., -1].contiguous()) if keep_z else LinearState(last)
     return out, whole
-
-
-def _checked_prefix(prefix_len, q: Tensor) -> int | list[int]:
-    """Return an int if all examples share it, else B of them; how large they may be is not known yet."""
-    if is_whole_number(prefix_len):
-        return whole_number("prefix_len", prefix_len)
-    check_device("prefix_len", prefix_len, q.device)
-    prefixes = whole_numbers("prefix_len", prefix_len)
-    if len(prefixes) != q.shape[0]:
-        raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(prefixes)}")
-    return prefixes[0] if len(set(prefixes)) == 1 else prefixes
 
 
 def _said(q, k, v, prefix_len, state, return_state, choices) -> dict:
@@ -140,81 +127,3 @@ def _said(q, k, v, prefix_len, state, return_state, choices) -> dict:
         "requires_grad of k or v": tracked and (k.requires_grad or v.requires_grad),
         "requires_grad of initial_state": tracked and any(x.requires_grad for x in parts),
     }
-
-
-def measure(
-    *,
-    heads: int = 8,
-    key_dim: int = 64,
-    value_dim: int = 64,
-    normalize: bool = True,
-    lengths: tuple[int, ...] = (1024, 4096, 16384),
-    repeats: int = 5,
-) -> list[dict]:
-    """Share sequences between the processes of a group, and compare with one process; for `launch`.
-
-    One example of each length in float32, the first half of it prefix, shared evenly. Returns a row for each length and
-    pass (forward alone; training, that is forward and backward):
-
-    length, prefix_len, training  which one
-    difference            from the one process, the largest of all processes: max |a - b| / max |b|, of the output and
-                          in training also of the gradients of q, k and v
-    sent                  bytes that the busiest process sent, counted while it ran
-    ring                  those that ring attention would send, by `sequence_bytes`; it is not run
-    ms                    of this process, waiting included; whole_ms: one process while the others wait
-
-    Times are medians of `repeats` rounds, after one to warm up.
-    """
-    rank, world = dist.get_rank(), dist.get_world_size()
-    shape, rows = {"heads": heads, "key_dim": key_dim, "value_dim": value_dim, "normalize": normalize}, []
-    for length in lengths:
-        prefix, shards, rng = length // 2, shard_lengths(length, world), torch.Generator().manual_seed(0)
-        q, k = torch.rand(2, 1, heads, length, key_dim, generator=rng)  # as a feature map leaves them: positive
-        v, pull = torch.randn(2, 1, heads, length, value_dim, generator=rng)
-        for training in (False, True):
-            times, traffic = [], {}
-            for _ in range(1 + repeats):
-                traffic.clear()
-                dist.barrier()
-                mine = [x.split(shards, dim=2)[rank].contiguous() for x in (q, k, v, pull)]
-                found, spent = _run(
-                    sequence_parallel_prefix_linear_attention,
-                    mine,
-                    training,
-                    prefix,
-                    normalize=normalize,
-                    traffic=traffic,
-                )
-                dist.barrier()
-                if rank == 0 or not times:  # alone, as far as times go
-                    wanted, alone = _run(
-                        prefix_linear_attention, (q, k, v, pull), training, prefix, normalize=normalize
-                    )
-                times.append((spent, alone))
-            row = {"length": length, "prefix_len": prefix, "training": training}
-            pairs = [(a, b.split(shards, dim=2)[rank], b.abs().max()) for a, b in zip(found, wanted, strict=True)]
-            row["difference"] = _largest(*((a - b).abs().max() / most for a, b, most in pairs))
-            row["sent"] = int(_largest(sum(traffic[name].sent for name in ("forward", "backward") if name in traffic)))
-            row["ring"] = max(sequence_bytes("ring", prefix, shards, **shape, training=training))
-            row["ms"], row["whole_ms"] = (1e3 * median(column) for column in zip(*times[1:], strict=True))
-            rows.append(row)
-    return rows
-
-
-def _run(attend, tensors, training: bool, prefix_len: int, **choices) -> tuple[list[Tensor], float]:
-    """Return the output, in training also the gradients of q, k and v, and the seconds that it took."""
-    *inputs, pull = (x.detach().clone().requires_grad_(training) for x in tensors)
-    started = time.perf_counter()
-    with torch.set_grad_enabled(training):
-        out = attend(*inputs, prefix_len, **choices)
-    if training:
-        out.backward(pull)
-    spent = time.perf_counter() - started
-    return [out.detach(), *(x.grad for x in inputs if training)], spent
-
-
-def _largest(*values) -> float:
-    """Return the largest of these numbers in all processes."""
-    largest = torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in values]).max()
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
-    return largest.item()

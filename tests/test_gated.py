@@ -93,6 +93,13 @@ def test_smaller_types_keep_their_sums_in_float32(dtype):
     assert (out.double() - exact).abs().max() <= max(torch.finfo(dtype).eps, 1e-5) * exact.abs().max()
 
 
+def test_a_sum_that_only_its_scale_brings_into_range_is_scaled_first():
+    q = torch.ones(1, 1, 4096, 64, dtype=torch.float16)
+    out = gated_prefix_linear_attention(q, q, q, 0 * q, 4000, scale=1e-3)
+    keys = torch.arange(4096).clamp(min=3999) + 1  # that a row sees, each with a weight of 64
+    torch.testing.assert_close(out[0, 0], (1e-3 * 64 * keys)[:, None].expand(-1, 64).half())
+
+
 def test_gates_that_are_not_used_may_be_anything():
     q, k, v, g = inputs(1, 2, 9)
     other = g.clone()

@@ -68,6 +68,20 @@ def test_the_counts_are_those_of_the_work(form, P, C):
     assert cost.steps == steps
 
 
+@pytest.mark.parametrize("P", [0, 5])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_text_too_long_to_write_its_chunks_down_is_counted(form, P):
+    T, C, each = 2**40 + 9, 64, DK + DV
+    cost = linear_cost(form, P, T, key_dim=DK, value_dim=DV, chunk=C)
+    chunks_of_all = [(C, (T - P) // C), ((T - P) % C, 1)]
+    pairs = {"quadratic": 2 * T**2 * each, "chunked": sum(n * 2 * c**2 * each for c, n in chunks_of_all)}
+    assert cost.pairs == pairs.get(form, 0)
+    steps = {"quadratic": 1, "recurrent": T - P + (P > 0), "chunked": 2**34 + 1 + (P > 0)}
+    assert cost.steps == steps[form]
+    with pytest.raises(ValueError, match="chunk must be at least 1048577 for so long a text"):
+        chunks(P, T, C)
+
+
 def test_chunks_cover_the_target_once():
     for P in range(8):
         pieces = chunks(P, 7 + P, 3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -162,16 +163,26 @@ def test_padding_moves_nobody_even_in_a_prefix_that_is_longer_than_the_text():
     torch.testing.assert_close(layer(x, seen)[0, :4], layer(x[:1, :4], Visibility(4))[0])
 
 
-@pytest.mark.parametrize("choices", CHOICES[:3], ids=str)
-def test_the_weights_are_those_that_the_layer_uses(choices):
-    layer, x = made(LinearAttention(DIM, HEADS, HEAD_DIM, **(choices | {"output_norm": False}))), inputs()
-    for seen in (None, Visibility([2, 4])):
+WEIGHED = [(LinearAttention, choices | {"output_norm": False}) for choices in CHOICES[:3]]
+WEIGHED += [(kind, {"kv_heads": 2, "value_dim": 5}) for kind in (LinearAttention, GatedAttention)]
+
+
+@pytest.mark.parametrize(("kind", "choices"), WEIGHED, ids=str)
+def test_the_weights_are_those_that_the_layer_uses(kind, choices):
+    layer, x = made(kind(DIM, HEADS, HEAD_DIM, **choices)), inputs()
+    for seen in (None, Visibility([2, 4]), Visibility([3, 2], lengths=[7, 5])):
         weights = layer.weights(x, seen)
-        values = layer._split(layer.value(x))
+        values = layer.value(x).unflatten(-1, (layer.kv_heads, layer.value_dim)).transpose(1, 2)
+        values = values.repeat_interleave(HEADS // layer.kv_heads, dim=1)
         read = (weights @ values).transpose(1, 2).flatten(2)
         torch.testing.assert_close(layer.output(read), layer(x, seen))
         mask = (seen or Visibility(0)).mask(LENGTH).expand(2, HEADS, LENGTH, LENGTH)
         assert not weights[~mask].any()
+
+
+def test_two_streams_have_no_one_weight_of_a_token():
+    with pytest.raises(ValueError, match="attention must not be 'jrt' for weights"):
+        model_of(attention="jrt").attention_weights(torch.zeros(1, 5, dtype=torch.int64), 2)
 
 
 def test_the_parallel_block_takes_linear_heads_fused_and_not():
@@ -212,6 +223,37 @@ def test_the_model_decodes_from_states_what_it_computes_at_once(changes):
             at = n + t - 7
             torch.testing.assert_close(out[b], wholes[b][at : at + new])
     assert cache.lengths == [12, 10]
+
+
+@pytest.mark.parametrize("changes", [*MODELS, {"attention": "softmax"}], ids=str)
+def test_a_call_without_new_tokens_answers_nothing_and_changes_nothing(changes):
+    model, tokens = model_of(**changes), torch.randint(11, (1, 6), generator=torch.Generator().manual_seed(1))
+    cache = KVCache(model, 1) if changes.get("attention") == "softmax" else StateCache(model, 1)
+    model(tokens[:, :4], 3, cache=cache)
+    out, _ = model(tokens[:, :0], 3, cache=cache)
+    assert out.shape == (1, 0, SMALL.vocab_size)
+    assert cache.lengths == [4]
+    torch.testing.assert_close(model(tokens[:, 4:], 3, cache=cache)[0], model(tokens, 3)[0][:, 4:])
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("kind", [LinearAttention, JRTAttention, GatedAttention])
+def test_smaller_types_keep_their_states_in_float32(kind, autocast):
+    """2,000 tokens alike, one by one: in bfloat16 a sum would stand still at 256 times one of them."""
+    layer, cache = made(kind(DIM, 1, 16, rotary=False)).float(), SimpleNamespace(state=None)
+    if kind is GatedAttention:
+        torch.nn.init.constant_(layer.gate.weight, 0.0)
+        layer.gate.register_forward_hook(lambda gate, args, out: out + 1e4)  # it stays open
+    layer = layer if autocast else layer.bfloat16()
+    x = torch.ones(1, 1, DIM, dtype=torch.float32 if autocast else torch.bfloat16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        layer(x, Visibility(1), cache=cache)
+        start = cache.state.kv.double()
+        _, k, v = layer.mapped(*layer.project(x), Visibility(0), None)
+        for _ in range(2000):
+            layer(x, Visibility(0), cache=cache)
+    assert cache.state.kv.dtype == torch.float32
+    torch.testing.assert_close(cache.state.kv.double(), start + 2000 * k.double().mT @ v.double(), rtol=1e-3, atol=0)
 
 
 def test_generating_goes_through_the_states():

@@ -12,9 +12,10 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 from course_lib.kernels import LinearState, prefix_linear_attention, prefix_softmax_attention
+from course_lib.parallel_measure import measure_sequences
 from course_lib.processes import launch
 from course_lib.sequence_costs import sequence_bytes
-from course_lib.sequence_parallel import measure, sequence_parallel_prefix_linear_attention
+from course_lib.sequence_parallel import sequence_parallel_prefix_linear_attention
 
 BATCH, HEADS, KEY, VALUE, LENGTH = 2, 2, 3, 4, 9
 SHAPE = {"heads": HEADS, "key_dim": KEY, "value_dim": VALUE, "batch": BATCH, "number_bytes": 8}
@@ -325,7 +326,7 @@ def in_a_part_of_the_group():
 
 
 def measured():
-    return measure(heads=2, key_dim=3, value_dim=4, lengths=(16, 48), repeats=2)
+    return measure_sequences(heads=2, key_dim=3, value_dim=4, lengths=(16, 48), repeats=2)
 
 
 def test_a_part_of_the_processes_can_share_and_all_can_be_measured(of_processes):

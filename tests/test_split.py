@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from course_lib.kernels import prefix_softmax_attention, split
+from course_lib.kernels._segments import segments
 
 FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
 FUSED_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward.default
@@ -93,9 +94,12 @@ def test_nothing_is_as_large_as_a_mask():
 
 
 def test_equal_lengths_share_their_calls():
-    assert split._examples_by_prefix([5, 5, 5]) == [(5, slice(0, 3))]
-    assert split._examples_by_prefix([5, 2, 5, 2, 0]) == [(5, [0, 2]), (2, [1, 3]), (0, slice(4, 5))]
-    assert split._examples_by_prefix([0, 7, 7]) == [(0, slice(0, 1)), (7, slice(1, 3))]
+    for prefixes, groups in (
+        ([5, 5, 5], [(slice(0, 3), 5)]),
+        ([5, 2, 5, 2, 0], [([0, 2], 5), ([1, 3], 2), (slice(4, 5), 0)]),
+        ([0, 7, 7], [(slice(0, 1), 0), (slice(1, 3), 7)]),
+    ):
+        assert segments(prefixes, None, len(prefixes), 9) == [(rows, 0, 9, prefix) for rows, prefix in groups]
 
 
 @pytest.mark.parametrize(("total", "prefix"), [(7, 0), (7, 3), (7, 6), (7, 7), (80, 40)])

@@ -14,10 +14,12 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from course_lib import tensor_parallel
+from course_lib import parallel_measure, processes
 from course_lib.layers import BLOCKS, ParallelBlock, SerialBlock, SwiGLU
 from course_lib.masks import Visibility, prefix_mask
-from course_lib.tensor_parallel import TensorParallel, launch, main, measure, shard
+from course_lib.parallel_measure import main, measure_blocks
+from course_lib.processes import launch
+from course_lib.tensor_parallel import TensorParallel, shard
 
 DIM, HEADS, HEAD_DIM, HIDDEN, LENGTH, WORLD = 6, 4, 2, 12, 5, 2
 EACH = torch.tensor([2, 5])
@@ -120,13 +122,13 @@ def test_refusals_in_words():
     with pytest.raises(RuntimeError, match="there is no process group"):
         TensorParallel(block)
     with pytest.raises(ValueError, match="world must be at least 1, got 0"):
-        launch(world=0)
+        launch(compare_all, world=0)
 
 
 def test_a_torch_without_gloo_is_said_so(monkeypatch):
     monkeypatch.setattr(dist, "is_available", lambda: False)
     with pytest.raises(RuntimeError, match=r"without torch\.distributed or its gloo"):
-        launch()
+        launch(compare_all)
     with pytest.raises(RuntimeError, match="there is no process group"):
         TensorParallel(made("two norms"))
 
@@ -155,9 +157,9 @@ def compare_all() -> dict:
             largest = max(largest, *((a - b).abs().max().item() for a, b in pairs))
         everyone = [None] * WORLD
         dist.all_gather_object(everyone, largest)
-        counted = {name: [tally.count, tally.bytes] for name, tally in layer.reductions.items()}
+        counted = {name: [one.calls, one.sent] for name, one in layer.reductions.items()}  # N = 2: each sends it once
         found[kind] = {"largest": max(everyone), **counted}
-        assert all(tally.seconds > 0 for tally in layer.reductions.values() if tally.count)
+        assert all(one.seconds > 0 and one.sent == one.received for one in layer.reductions.values() if one.calls)
     empty = torch.zeros(1, 0, DIM, dtype=torch.float64, requires_grad=True)
     layer(empty).sum().backward()
     found["empty"] = list(empty.grad.shape)
@@ -166,7 +168,7 @@ def compare_all() -> dict:
         TensorParallel(SerialBlock(DIM, heads=2, head_dim=2, hidden=4))
     except ValueError as error:
         found["differ"] = str(error)
-    found["measured"] = measure(dim=32, heads=4, head_dim=8, hidden=64, lengths=(8, 16), repeats=2)
+    found["measured"] = measure_blocks(dim=32, heads=4, head_dim=8, hidden=64, lengths=(8, 16), repeats=2)
     return found
 
 
@@ -176,7 +178,7 @@ def check_measured(rows):
     for row in rows:
         per_layer = {"serial": 2, "parallel": 1}[row["block"]]
         assert (row["forward"], row["backward"], row["weights"]) == (per_layer, per_layer * row["training"], 0)
-        assert row["bytes"] == 4 * row["length"] * 32 * per_layer * (1 + row["training"])
+        assert row["sent"] == 4 * row["length"] * 32 * per_layer * (1 + row["training"])
         assert 0 < row["reduce_ms"] < row["ms"]
         assert 0 < row["share"] < 1
         assert row["whole_ms"] > 0
@@ -246,10 +248,10 @@ def test_a_failure_is_reported_and_nothing_is_left_running(tmp_path, work, error
 def test_torchrun_starts_it_by_hand(tmp_path):
     """From elsewhere, as with an installed course, by the name of the module."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "course_lib.tensor_parallel", "--rendezvous", str(tmp_path / "meet"), "--json"]
+    command += ["-m", "course_lib.parallel_measure", "--rendezvous", str(tmp_path / "meet"), "--json"]
     command += ["--dim", "16", "--heads", "2", "--head-dim", "8", "--hidden", "32", "--kv-heads", "1", "--no-fused"]
     command += ["--lengths", "4", "--repeats", "1"]
-    paths = {"PYTHONPATH": str(Path(tensor_parallel.__file__).parents[1])}
+    paths = {"PYTHONPATH": str(Path(parallel_measure.__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path, env=os.environ | paths)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
@@ -267,7 +269,7 @@ def test_the_command_line_starts_processes_itself(monkeypatch, capsys):
     row = {"block": "serial", "length": 8, "training": True, "ms": 2.0, "share": 0.25, "whole_ms": 3.0}
     row |= {"forward": 2, "backward": 2, "weights": 1, "difference": 2e-7}
     asked = []
-    monkeypatch.setattr(tensor_parallel, "launch", lambda **settings: asked.append(settings) or [row])
+    monkeypatch.setattr(processes, "launch", lambda work, **settings: asked.append(settings) or [row])
     monkeypatch.delenv("RANK", raising=False)
     assert main(["--lengths", "8", "9", "--world", "1", "--no-fused"]) == 0
     assert {"world": 1, "timeout": 60.0, "lengths": [8, 9], "fused": False, "kv_heads": None}.items() <= asked[

@@ -15,8 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from course_lib.kernels import _triton_plan, prefix_linear_attention
-from course_lib.kernels import triton as backend
+from course_lib.kernels import _triton_choices, _triton_plan, prefix_linear_attention
 
 HERE = Path(__file__).parent
 
@@ -91,8 +90,8 @@ def tensors(dim=4, value_dim=4, dtype=torch.float32):
 @pytest.fixture
 def compiles(monkeypatch):
     """As if triton were installed, and had been imported to compile."""
-    monkeypatch.setattr(backend, "find_spec", lambda name: "found")
-    monkeypatch.setattr(backend, "_kernels", lambda: SimpleNamespace(INTERPRETED=False))
+    monkeypatch.setattr(_triton_choices, "find_spec", lambda name: "found")
+    monkeypatch.setattr(_triton_choices, "kernels", lambda: SimpleNamespace(INTERPRETED=False))
 
 
 @pytest.mark.usefixtures("compiles")
@@ -114,7 +113,7 @@ def test_what_it_cannot_do_is_refused_in_words(given, words):
 
 
 def test_without_triton_it_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(_triton_choices, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"^backend 'triton' needs the package triton, which is not installed: pi"):
         prefix_linear_attention(*tensors(), 2, backend="triton")
 
@@ -124,34 +123,34 @@ def test_auto_takes_it_on_a_cuda_device_for_what_it_supports(monkeypatch):
     def on_cuda(dtype=torch.float32, dim=64):
         return SimpleNamespace(device=torch.device("cuda", 0), dtype=dtype, shape=(1, 1, 3, dim))
 
-    monkeypatch.setattr(backend, "_capability", lambda device: (9, 0))
+    monkeypatch.setattr(_triton_choices, "_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert backend.is_automatic(on_cuda(), on_cuda())
-    assert not backend.is_automatic(on_cuda(torch.float64), on_cuda(torch.float64))
-    assert not backend.is_automatic(on_cuda(), on_cuda(dim=129))
-    monkeypatch.setattr(backend, "_capability", lambda device: (7, 5))
-    assert not backend.is_automatic(on_cuda(), on_cuda())
-    assert "compute capability 8.0 or more" in backend.missing(on_cuda(), on_cuda())
-    monkeypatch.setattr(backend, "_capability", lambda device: (9, 0))
+    assert _triton_choices.is_automatic(on_cuda(), on_cuda())
+    assert not _triton_choices.is_automatic(on_cuda(torch.float64), on_cuda(torch.float64))
+    assert not _triton_choices.is_automatic(on_cuda(), on_cuda(dim=129))
+    monkeypatch.setattr(_triton_choices, "_capability", lambda device: (7, 5))
+    assert not _triton_choices.is_automatic(on_cuda(), on_cuda())
+    assert "compute capability 8.0 or more" in _triton_choices.missing(on_cuda(), on_cuda())
+    monkeypatch.setattr(_triton_choices, "_capability", lambda device: (9, 0))
     monkeypatch.setattr(torch.version, "cuda", None)  # another maker's device is called cuda, too
-    assert not backend.is_automatic(on_cuda(), on_cuda())
+    assert not _triton_choices.is_automatic(on_cuda(), on_cuda())
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(backend, "_kernels", lambda: SimpleNamespace(INTERPRETED=True))
-    assert not backend.is_automatic(on_cuda(), on_cuda())
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    assert not backend.is_automatic(on_cuda(), on_cuda())
+    monkeypatch.setattr(_triton_choices, "kernels", lambda: SimpleNamespace(INTERPRETED=True))
+    assert not _triton_choices.is_automatic(on_cuda(), on_cuda())
+    monkeypatch.setattr(_triton_choices, "find_spec", lambda name: None)
+    assert not _triton_choices.is_automatic(on_cuda(), on_cuda())
     q, _, v = tensors()
-    assert not backend.is_automatic(q, v)
+    assert not _triton_choices.is_automatic(q, v)
 
 
 def test_segments_are_short_enough_to_keep_a_device_busy(monkeypatch):
-    monkeypatch.setattr(backend, "_processors", lambda device: 100)
+    monkeypatch.setattr(_triton_choices, "_processors", lambda device: 100)
     cuda = torch.device("cuda")
-    assert backend._segment(8, 131_072, cuda) == 4096
-    assert backend._segment(8, 40_000, cuda) == 1024  # 800 tokens would do
-    assert backend._segment(8, 1000, cuda) == 512
-    assert backend._segment(200, 131_072, cuda) == 131_072  # heads enough: a tail is not cut
-    assert backend._segment(200, 0, cuda) == 1
+    assert _triton_choices.segment_length(8, 131_072, cuda) == 4096
+    assert _triton_choices.segment_length(8, 40_000, cuda) == 1024  # 800 tokens would do
+    assert _triton_choices.segment_length(8, 1000, cuda) == 512
+    assert _triton_choices.segment_length(200, 131_072, cuda) == 131_072  # heads enough: a tail is not cut
+    assert _triton_choices.segment_length(200, 0, cuda) == 1
 
 
 @pytest.mark.parametrize("documents", [None, (30, 0, 64, 1), ((40, 60), (0,), (7, 93))])

@@ -20,6 +20,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from course_lib.kernels import _triton_choices
 from course_lib.kernels import triton as backend
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int32: "*i32"}
@@ -38,8 +39,8 @@ def launches(dtype, width, value_width, normalize):
     """What a call with everything in it launches, forward and backward: (name, what was caught)."""
     caught = []
 
-    def catch(kernel, grid, arguments, config, **constants):
-        caught.append((kernel, arguments, constants, config))
+    def catch(kernel, grid, arguments, tiling, **constants):
+        caught.append((kernel, arguments, constants, tiling))
 
     backend._launch, backend.missing = catch, lambda q, v: None
     sizes = (width, width, value_width)
@@ -51,7 +52,7 @@ def launches(dtype, width, value_width, normalize):
     return zip(ALL, caught, strict=True)
 
 
-def compile_for(capability, kernel, arguments, constants, config):
+def compile_for(capability, kernel, arguments, constants, tiling):
     """Return what the compiler made of one launch; pointers are said to be aligned, as those of whole tensors are."""
     signature, aligned = {}, {}
     for i, (name, value) in enumerate(zip(kernel.arg_names, arguments, strict=False)):
@@ -62,7 +63,7 @@ def compile_for(capability, kernel, arguments, constants, config):
     source = ASTSource(
         kernel, signature, {(kernel.arg_names.index(name),): x for name, x in constants.items()}, aligned
     )
-    options = {"num_warps": config.warps, "num_stages": config.stages}
+    options = {"num_warps": tiling.warps, "num_stages": tiling.stages}
     log = io.StringIO()
     with contextlib.redirect_stdout(log):
         made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
@@ -80,9 +81,9 @@ def compile_for(capability, kernel, arguments, constants, config):
 def main():
     triton.knobs.nvidia.dump_ptxas_log = True  # where it tells of registers and spills
     triton.knobs.compilation.always_compile = True  # what is taken from a cache tells nothing
-    hopper = backend.HOPPER
+    hopper = _triton_choices.HOPPER
     for capability, dtype, width, value_width, normalize, names in CASES:
-        backend.HOPPER = hopper if capability == 90 else backend.OTHERS
+        _triton_choices.HOPPER = hopper if capability == 90 else _triton_choices.OTHERS
         case = {"capability": capability, "dtype": str(dtype).removeprefix("torch."), "widths": [width, value_width]}
         for name, launch in launches(dtype, width, value_width, normalize):
             if name in names:

@@ -4,9 +4,10 @@
     .venv/bin/python tools/sweep_triton.py --backward --dtype float32 --width 128 --prefix 8192
 
 Prints a line for each configuration that compiles and fits, the fastest last; HOPPER and OTHERS in
-course_lib/kernels/triton.py are where the winners go. One kernel varies at a time, the others stay as they are. The
-time is of a whole call, the median of many between CUDA events. Beside it stands the time that reading and writing the
-bytes of q, k, v and the output once would take, as a share of it. Calls do not sweep: they look up what is chosen.
+course_lib/kernels/_triton_choices.py are where the winners go. One kernel varies at a time, the others stay as they
+are. The time is of a whole call, the median of many between CUDA events. Beside it stands the time that reading and
+writing the bytes of q, k, v and the output once would take, as a share of it. Calls do not sweep: they look up what is
+chosen.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 
 import torch
 
-from course_lib.kernels import prefix_linear_attention
+from course_lib.kernels import _triton_choices, prefix_linear_attention
 from course_lib.kernels import triton as backend
 
 CHUNKS, WARPS, STAGES, COLUMNS = (16, 32, 64, 128), (4, 8), (1, 2, 3, 4), (16, 32, 64, 128)
@@ -50,30 +51,31 @@ def time_copy(options) -> float:
 
 
 def configurations(kernel, options):
-    """Return what to try for one kernel, as changes to the module: (words, function that makes them)."""
+    """Return what to try for one kernel, as changes to the modules: (words, function that makes them)."""
     if kernel == "segment":
         return [
-            (f"{size} tokens", lambda size=size: setattr(backend, "_segment", lambda *_: size)) for size in SEGMENTS
+            (f"{size} tokens", lambda size=size: setattr(backend, "segment_length", lambda *_: size))
+            for size in SEGMENTS
         ]
-    table = backend.HOPPER if torch.cuda.get_device_capability()[0] == 9 else backend.OTHERS
+    table = _triton_choices.HOPPER if torch.cuda.get_device_capability()[0] == 9 else _triton_choices.OTHERS
     key = kernel, getattr(torch, options.dtype), 128 if options.width > 64 else 64
-    several = itertools.starmap(backend.Config, itertools.product(CHUNKS, WARPS, STAGES, COLUMNS))
+    several = itertools.starmap(_triton_choices.Tiling, itertools.product(CHUNKS, WARPS, STAGES, COLUMNS))
     return [(str(one), lambda one=one: table.__setitem__(key, one)) for one in several if one.columns <= options.width]
 
 
 def sweep(kernel, options) -> None:
     """Time every configuration of one kernel and print them, the fastest last."""
     found = []
-    before = backend._segment, dict(backend.HOPPER), dict(backend.OTHERS)
+    before = backend.segment_length, dict(_triton_choices.HOPPER), dict(_triton_choices.OTHERS)
     for words, change in configurations(kernel, options):
         change()
         try:
             found.append((time_call(options, options.backward), words))
         except Exception as error:  # too much shared memory, or what the compiler does not like: not a candidate
             print(f"{kernel}: {words}: {type(error).__name__}", file=sys.stderr)
-        backend._segment = before[0]
-        backend.HOPPER.update(before[1])
-        backend.OTHERS.update(before[2])
+        backend.segment_length = before[0]
+        _triton_choices.HOPPER.update(before[1])
+        _triton_choices.OTHERS.update(before[2])
     copy = time_copy(options)
     for milliseconds, words in sorted(found, reverse=True):
         print(f"{kernel}: {milliseconds:8.3f} ms, {copy / milliseconds:5.1%} of copying: {words}")

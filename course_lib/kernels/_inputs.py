@@ -6,7 +6,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from .._check import check_device, is_whole_number, short, shown, whole_number, whole_numbers
+from .._check import check_device, one_or_each, short, shown
 from ..masks import Visibility
 from .reference import LinearState, state_dtype
 
@@ -36,14 +36,8 @@ def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
 
 def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
     """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T."""
-    limits = {"high": q.shape[2], "high_name": "the length T of q"}
-    if is_whole_number(prefix_len):
-        return whole_number("prefix_len", prefix_len, **limits)
     check_device("prefix_len", prefix_len, q.device)
-    lengths = whole_numbers("prefix_len", prefix_len, **limits)
-    if len(lengths) != q.shape[0]:
-        raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(lengths)}")
-    return lengths[0] if len(set(lengths)) == 1 else lengths
+    return one_or_each("prefix_len", prefix_len, q.shape[0], high=q.shape[2], high_name="the length T of q")
 
 
 def check_packed(prefix_len, document_lens, q: Tensor) -> tuple[tuple, tuple]:

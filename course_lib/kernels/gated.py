@@ -51,7 +51,7 @@ def gated_prefix_linear_attention(
         out = torch.zeros_like(v)
         for examples, _, _, prefix in segments(prefix_len, None, q.shape[0], q.shape[2]):
             inputs = (x[examples].to(state_dtype(q.dtype)) for x in (q, k, v, log_decay))
-            out[examples] = scale * _attend(*inputs, prefix, decay_prefix).to(v.dtype)
+            out[examples] = (scale * _attend(*inputs, prefix, decay_prefix)).to(v.dtype)  # scaled before it is rounded
         return out
 
 
@@ -61,6 +61,8 @@ def fading_prefix(k: Tensor, log_decay: Tensor, prefix_len) -> Tensor:
     With these keys the state at the end of the prefix is the one that S_i = exp(log_decay_i) S_{i-1} + k_i^T v_i has
     there. Every row of the prefix reads it, so what a key weighs does not depend on who reads it, and the prefix is
     still two products: `gated_prefix_linear_attention(q, fading_prefix(k, g, P), v, g, P)`.
+
+    What it takes and refuses is as there, but that log_decay is ignored for the tokens behind the prefix.
     """
     check_qkv(k, k, k)
     prefix_len = check_prefix_len(prefix_len, k)

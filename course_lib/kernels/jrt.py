@@ -32,8 +32,9 @@ def jrt_linear_attention(
 
     out_i = scale * (sum_{j <= i} (q_i . k_j) v_j + sum_{j < M} (q_i . k_enc_j) v_enc_j), (B, H, T, Dv); with normalize,
     divided by the same sums without the values, plus eps. The second sum is one state, which the causal stream starts
-    from: two dense products more than causal attention. Gradients reach all five tensors, once. Wrong shapes, dtypes,
-    devices and choices raise ValueError or TypeError.
+    from: two dense products more than causal attention. normalize is True unless given, as in equation 3;
+    `prefix_linear_attention` has False. Gradients reach all five tensors, once. Wrong shapes, dtypes, devices and
+    choices raise ValueError or TypeError.
 
     Source: Arora et al. 2024 (JRT, arXiv 2407.05483), section 4.2, equation 3.
     """

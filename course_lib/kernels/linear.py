@@ -19,9 +19,10 @@ from ._inputs import (
     check_state,
 )
 from ._segments import segments
+from ._triton_choices import is_automatic
 from .chunked import chunked_linear_attention
 from .reference import LinearState, empty_state
-from .triton import is_automatic, triton_linear_attention
+from .triton import triton_linear_attention
 
 __all__ = ["LinearState", "linear_attention_step", "prefix_linear_attention"]
 

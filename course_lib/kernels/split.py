@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._segments import segments
+
 _FORWARD = "_scaled_dot_product_flash_attention_for_cpu"
 
 
@@ -54,7 +56,7 @@ def split_attention(q: Tensor, k: Tensor, v: Tensor, prefix_lens: list[int], sca
 def _split(q: Tensor, k: Tensor, v: Tensor, prefix_lens: list[int], scale: float) -> tuple[Tensor, Tensor]:
     """Return out (B, H, T, D) and lse (B, H, T); all of q, k and v are (B, H, T, D)."""
     out, lse = _empty_results(q)
-    for prefix, rows in _examples_by_prefix(prefix_lens):
+    for rows, _, _, prefix in segments(prefix_lens, None, len(q), q.shape[2]):
         out[rows], lse[rows] = _forward(q[rows], k[rows], v[rows], prefix, scale)
     return out, lse
 
@@ -65,7 +67,7 @@ def _split_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v, each (B, H, T, D), for the gradient of out."""
     gradients = _empty_gradients(q)
-    for prefix, rows in _examples_by_prefix(prefix_lens):
+    for rows, _, _, prefix in segments(prefix_lens, None, len(q), q.shape[2]):
         parts = _backward(*(x[rows] for x in (grad, q, k, v, out, lse)), prefix, scale)
         for gradient, part in zip(gradients, parts, strict=True):
             gradient[rows] = part
@@ -110,18 +112,6 @@ def _fused_backward(grad, q, k, v, out, lse, causal: bool, scale: float) -> tupl
 def _plain_rows(x: Tensor) -> Tensor:
     """Return x with features side by side and rows apart, as the kernel reads it: on others it errs without a word."""
     return x if x.stride(-1) == 1 and x.stride(-2) >= x.shape[-1] else x.clone(memory_format=torch.contiguous_format)
-
-
-def _examples_by_prefix(prefix_lens: list[int]) -> list[tuple[int, slice | list[int]]]:
-    """Group the examples by prefix length: (P, where they are in the batch), as a slice if they are neighbours."""
-    groups = {}
-    for example, prefix in enumerate(prefix_lens):
-        groups.setdefault(prefix, []).append(example)
-    found = []
-    for prefix, rows in groups.items():
-        together = rows[-1] - rows[0] == len(rows) - 1
-        found.append((prefix, slice(rows[0], rows[-1] + 1) if together else rows))
-    return found
 
 
 def _empty_results(q: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,87 +35,13 @@ Source: Hua et al. 2022 (FLASH, arXiv 2202.10447), section 3.3, for the chunks; 
 applications), for reduce and scan; Dao et al. 2022 (FlashAttention, arXiv 2205.14135), appendix B, for dout . out.
 """
 
-from functools import lru_cache
-from importlib.util import find_spec
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from ._triton_choices import Tiling, kernels, missing, precision, segment_length, tiling_of
 from ._triton_plan import FIRST, LAST, Plan, make_plan
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-WIDEST = 128  # features: a state of 128 x 128 float32 still fits the registers of a program
-INSTEAD = "use backend='chunked', or 'auto', which does so by itself"
 SCAN_BLOCK, SCAN_GROUP = 128, 8  # numbers of a state to a program of the scan, and segments that it reads at once
-
-
-class Config(NamedTuple):
-    """How a kernel is cut: tokens of a chunk, warps of a program, chunks under way to it, columns to a program."""
-
-    chunk: int
-    warps: int
-    stages: int
-    columns: int
-
-
-# By kernel, type and width, for compute capability 9 and for any other. Chosen by what the compiler says of registers
-# (none spilled, but for some of three TF32 products of 128 features) and of shared memory (tests/test_triton.py), not
-# by the clock: tools/sweep_triton.py is for that.
-HOPPER = {
-    ("sum_states", torch.bfloat16, 64): Config(64, 4, 3, 64),
-    ("sum_states", torch.bfloat16, 128): Config(64, 8, 2, 128),
-    ("sum_states", torch.float16, 64): Config(64, 4, 2, 64),
-    ("sum_states", torch.float16, 128): Config(64, 8, 2, 64),
-    ("sum_states", torch.float32, 64): Config(32, 4, 2, 64),
-    ("sum_states", torch.float32, 128): Config(32, 8, 2, 64),
-    ("attend_rows", torch.bfloat16, 64): Config(64, 4, 3, 64),
-    ("attend_rows", torch.bfloat16, 128): Config(64, 8, 2, 64),
-    ("attend_rows", torch.float16, 64): Config(64, 8, 2, 64),
-    ("attend_rows", torch.float16, 128): Config(32, 8, 2, 32),
-    ("attend_rows", torch.float32, 64): Config(16, 4, 2, 64),
-    ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
-}
-OTHERS = {
-    ("sum_states", torch.bfloat16, 64): Config(64, 4, 3, 64),
-    ("sum_states", torch.bfloat16, 128): Config(64, 8, 2, 64),
-    ("sum_states", torch.float16, 64): Config(64, 4, 2, 64),
-    ("sum_states", torch.float16, 128): Config(32, 8, 2, 64),
-    ("sum_states", torch.float32, 64): Config(32, 4, 2, 64),
-    ("sum_states", torch.float32, 128): Config(32, 8, 2, 64),
-    ("attend_rows", torch.bfloat16, 64): Config(32, 4, 3, 64),
-    ("attend_rows", torch.bfloat16, 128): Config(32, 4, 2, 32),
-    ("attend_rows", torch.float16, 64): Config(32, 4, 2, 32),
-    ("attend_rows", torch.float16, 128): Config(32, 8, 2, 32),
-    ("attend_rows", torch.float32, 64): Config(16, 4, 2, 32),
-    ("attend_rows", torch.float32, 128): Config(16, 8, 2, 32),
-}
-
-
-def missing(q: Tensor, v: Tensor) -> str | None:
-    """Say in words why this backend cannot do q and v, or return None if it can."""
-    if q.dtype not in DTYPES:
-        return f"takes float32, bfloat16 and float16, got q of {q.dtype}: {INSTEAD}"
-    for name, width in (("q", q.shape[3]), ("v", v.shape[3])):
-        if width > WIDEST:
-            return f"takes up to {WIDEST} features, got {width} in {name}: {INSTEAD}"
-    if find_spec("triton") is None:
-        return f"needs the package triton, which is not installed: pip install triton, or {INSTEAD}"
-    if _kernels().INTERPRETED and q.device.type in ("cpu", "cuda"):
-        return None
-    if q.device.type != "cuda":
-        return (
-            f"needs a CUDA device, or TRITON_INTERPRET=1 in the environment before triton is imported, which is slow "
-            f"and for tests; got q on {q.device}: {INSTEAD}"
-        )
-    if torch.version.cuda is None or _capability(q.device) < (8, 0):
-        return f"needs a CUDA device of compute capability 8.0 or more, q is on another: {INSTEAD}"
-    return None
-
-
-def is_automatic(q: Tensor, v: Tensor) -> bool:
-    """Tell whether "auto" takes this backend: on a CUDA device, compiled, for what it supports."""
-    return q.device.type == "cuda" and missing(q, v) is None and not _kernels().INTERPRETED
 
 
 def triton_linear_attention(
@@ -144,7 +70,7 @@ def triton_linear_attention(
     batch, heads, total, _ = q.shape
     prefix_len = tuple(prefix_len) if isinstance(prefix_len, list) else prefix_len
     stream = torch.cuda.current_stream(q.device).cuda_stream if q.device.type == "cuda" else 0
-    size = _segment(batch * heads, total, q.device)
+    size = segment_length(batch * heads, total, q.device)
     plan = make_plan(prefix_len, documents, batch, heads, total, size, q.device, stream)
     return _Attend.apply(q, k, v, state, plan, scale, normalize, eps, z, last)
 
@@ -157,7 +83,7 @@ class _Attend(torch.autograd.Function):
         with torch.cuda.device_of(q):
             states = _sum(plan, k, v, z, skip=0 if last_wanted else LAST)
             last = _scan(plan, states, given, q.shape[:2], last_wanted)
-            _rows(plan, _kernels().OUT, (q, k, v), out, factor, None, states, z, scale, eps)
+            _rows(plan, kernels().OUT, (q, k, v), out, factor, None, states, z, scale, eps)
         ctx.save_for_backward(q, k, v, states, *((out, factor) if normalize else (None, None)))
         ctx.plan, ctx.scale, ctx.z = plan, scale, z
         ctx.set_materialize_grads(False)
@@ -183,9 +109,9 @@ class _Gradient(torch.autograd.Function):
             slopes = _sum(plan, q, dout, z, skip=skip, backward=(out, factor, dots, scale))
             dgiven = _scan(plan, slopes, dlast, q.shape[:2], first_wanted, reverse=True)
             for mode, inputs, result, state in (
-                (_kernels().DQ, (dout, v, k), dq, states),
-                (_kernels().DK, (v, dout, q), dk, slopes),
-                (_kernels().DV, (k, q, dout), dv, slopes),
+                (kernels().DQ, (dout, v, k), dq, states),
+                (kernels().DK, (v, dout, q), dk, slopes),
+                (kernels().DV, (k, q, dout), dv, slopes),
             ):
                 _rows(plan, mode, inputs, result, factor, dots, state, z, scale)
         return dq, dk, dv, dgiven
@@ -198,28 +124,28 @@ class _Gradient(torch.autograd.Function):
 def _sum(plan, x, y, z, *, skip, backward=None) -> Tensor:
     """Return what every segment adds to the state, (rows * heads, W); where a flag is in `skip`, nothing is written."""
     out, factor, dots, scale = backward or (None, None, None, 1.0)
-    config = _config("sum_states", x, y)
-    part = min(_block(x.shape[3]), config.columns)
+    tiling = tiling_of("sum_states", x, y)
+    part = min(_block(x.shape[3]), tiling.columns)
     width = x.shape[3] * y.shape[3] + (x.shape[3] if z else 0)
     states = torch.empty((plan.rows * plan.heads, width), dtype=torch.float32, device=x.device)
     columns = _or(factor, states), _or(dots, states)
     _launch(
-        _kernels().sum_states,
+        kernels().sum_states,
         (plan.rows * plan.heads, -(-x.shape[3] // part)),
         (x, y, _or(out, y), *columns, states, plan.segments, plan.heads, x.shape[2], scale),
-        config,
+        tiling,
         DX=x.shape[3],
         DY=y.shape[3],
         BX=part,
         BY=_block(y.shape[3]),
         W=width,
-        C=config.chunk,
+        C=tiling.chunk,
         Z=z,
         NORM=factor is not None,
         SCALED=factor is None and scale != 1,
         BACKWARD=backward is not None,
         SKIP=skip,
-        **_precision(x.dtype),
+        **precision(x.dtype),
     )
     return states
 
@@ -232,10 +158,10 @@ def _scan(plan, states, given, shape, last_wanted, reverse=False) -> Tensor | No
     if last_wanted and plan.rows == 0:  # no tokens: what is given comes out
         last.zero_() if given is None else last.copy_(given)
     _launch(
-        _kernels().scan_states,
+        kernels().scan_states,
         (plan.documents * plan.heads, -(-width // SCAN_BLOCK)),
         (states, _or(given, states), _or(last, states), plan.table, plan.heads),
-        Config(0, 4, 1, 0),
+        Tiling(0, 4, 1, 0),
         W=width,
         GIVEN=given is not None,
         LAST_WANTED=last_wanted,
@@ -249,81 +175,33 @@ def _scan(plan, states, given, shape, last_wanted, reverse=False) -> Tensor | No
 def _rows(plan, mode, inputs, result, factor, dots, states, z, scale, eps=0.0) -> None:
     """Fill result (B, H, T, D), and going forward the factors, row by row."""
     a, _, c = inputs
-    config = _config("attend_rows", a, c)
-    part = min(_block(c.shape[3]), config.columns)
+    tiling = tiling_of("attend_rows", a, c)
+    part = min(_block(c.shape[3]), tiling.columns)
     columns = _or(factor, states), _or(dots, states)
     _launch(
-        _kernels().attend_rows,
+        kernels().attend_rows,
         (plan.rows * plan.heads, -(-c.shape[3] // part)),
         (*inputs, result, *columns, states, plan.segments, plan.heads, a.shape[2], scale, eps),
-        config,
+        tiling,
         DA=a.shape[3],
         DC=c.shape[3],
         BA=_block(a.shape[3]),
         BC=part,
         W=states.shape[1],
-        C=config.chunk,
+        C=tiling.chunk,
         MODE=mode,
-        TRANSPOSED=mode in (_kernels().DQ, _kernels().DK),
-        REVERSE=mode in (_kernels().DK, _kernels().DV),
+        TRANSPOSED=mode in (kernels().DQ, kernels().DK),
+        REVERSE=mode in (kernels().DK, kernels().DV),
         Z=z,
         NORM=factor is not None,
         SCALED=factor is None and scale != 1,
-        **_precision(a.dtype),
+        **precision(a.dtype),
     )
 
 
-def _launch(kernel, grid, arguments, config: Config, **constants) -> None:
+def _launch(kernel, grid, arguments, tiling: Tiling, **constants) -> None:
     if grid[0]:
-        kernel[grid](*arguments, **constants, num_warps=config.warps, num_stages=config.stages)
-
-
-def _precision(dtype: torch.dtype) -> dict:
-    """Return how tiles are multiplied, and what is rounded for it.
-
-    The interpreter multiplies bfloat16 as if it were integers: there it is float32, rounded where a device rounds.
-    """
-    up = _kernels().INTERPRETED or dtype == torch.float16
-    drop = 13 if dtype == torch.float16 else 16 if up and dtype == torch.bfloat16 else 0
-    return {"UP": up, "DROP": drop, "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32"}
-
-
-def _config(kernel: str, x: Tensor, y: Tensor) -> Config:
-    """Return how to cut a kernel for inputs as wide as x and y."""
-    width = 128 if max(x.shape[3], y.shape[3]) > 64 else 64
-    configs = HOPPER if x.device.type == "cpu" or _capability(x.device)[0] == 9 else OTHERS
-    return configs[kernel, x.dtype, width]
-
-
-def _segment(heads: int, total: int, device: torch.device) -> int:
-    """Return how many tokens a segment has: so few that four times as many programs run as there are multiprocessors.
-
-    Fewer tokens cost more states to write and read. If the heads alone keep the device busy, a tail is one segment, and
-    its sum is never made.
-    """
-    processors = _processors(device) if device.type == "cuda" else 1
-    if heads >= 2 * processors:
-        return max(1, total)
-    wanted = heads * total // (4 * processors)
-    return min(max(512, 1 << max(0, wanted - 1).bit_length()), 4096)
-
-
-@lru_cache(maxsize=1)
-def _kernels():
-    """Import the device code, and with it triton, at the first use."""
-    from . import _triton_kernels
-
-    return _triton_kernels
-
-
-@lru_cache
-def _processors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count
-
-
-@lru_cache
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
+        kernel[grid](*arguments, **constants, num_warps=tiling.warps, num_stages=tiling.stages)
 
 
 def _block(width: int) -> int:

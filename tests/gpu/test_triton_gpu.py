@@ -106,7 +106,7 @@ def test_the_chunked_form_says_the_same(dtype, prefix):
 
 @pytest.mark.parametrize("segment", [64, 512, 4096])
 def test_the_cut_in_segments_does_not_matter(segment, monkeypatch):
-    monkeypatch.setattr(backend, "_segment", lambda *_: segment)
+    monkeypatch.setattr(backend, "segment_length", lambda *_: segment)
     compare(on_cuda(2, 2, T, 64, 64, torch.bfloat16), [1000, 0], normalize=True)
 
 

@@ -11,17 +11,18 @@ from linear_cases import assert_as_exact_as_plain_torch, attends, by_definition,
 
 from course_lib.kernels import LinearState, prefix_linear_attention
 from course_lib.kernels import triton as backend
+from course_lib.kernels._triton_choices import is_automatic
 from course_lib.masks import Visibility
 
 CHUNK, SEGMENT = 16, 32
-ON_A_DEVICE = {name: getattr(backend, name) for name in ("_config", "SCAN_BLOCK", "SCAN_GROUP")}
+ON_A_DEVICE = {name: getattr(backend, name) for name in ("tiling_of", "SCAN_BLOCK", "SCAN_GROUP")}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch):
-    monkeypatch.setattr(backend, "_config", lambda *_: backend.Config(CHUNK, 4, 1, 16))
-    monkeypatch.setattr(backend, "_segment", lambda *_: SEGMENT)
+    monkeypatch.setattr(backend, "tiling_of", lambda *_: backend.Tiling(CHUNK, 4, 1, 16))
+    monkeypatch.setattr(backend, "segment_length", lambda *_: SEGMENT)
     monkeypatch.setattr(backend, "SCAN_BLOCK", 32)
     monkeypatch.setattr(backend, "SCAN_GROUP", 2)
 
@@ -168,7 +169,7 @@ def test_same_inputs_same_bits():
 
 
 def test_chunks_and_segments_as_on_a_device(monkeypatch):
-    for name, value in {**ON_A_DEVICE, "_segment": lambda *_: 512}.items():
+    for name, value in {**ON_A_DEVICE, "segment_length": lambda *_: 512}.items():
         monkeypatch.setattr(backend, name, value)
     tensors = small(1, 1, 1100, dim=64, value_dim=64, dtype=torch.bfloat16)
     compare(tensors, 520, normalize=True, scale=1 / 1024)
@@ -282,5 +283,5 @@ def test_compiled_code_calls_it_as_it_is():
 
 def test_auto_does_not_interpret():
     q, k, v, _, _ = small(1, 1, 40)
-    assert not backend.is_automatic(q, v)
+    assert not is_automatic(q, v)
     assert torch.equal(prefix_linear_attention(q, k, v, 9), prefix_linear_attention(q, k, v, 9, backend="chunked"))
