@@ -40,7 +40,7 @@ def boundary(tokens: list[str], P: int) -> str:
 def ahead(row: list[float], i: int, P: int) -> str:
     if i >= P - 1:
         return "It sees nothing that comes after it."
-    return f"{decimal(sum(row[i + 1 : P]))} of its attention goes ahead, to prefix tokens that come after it."
+    return f"Of its attention {decimal(sum(row[i + 1 : P]))} goes ahead, to prefix tokens that come after it."
 
 
 def expects(next_tokens: list, follows: list[float], tokens: list[str], i: int, P: int) -> str:

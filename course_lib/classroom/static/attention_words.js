@@ -49,7 +49,7 @@ function aheadInWords({ prefixLen: P, selected: i }, row) {
   if (i >= P - 1) return "It sees nothing that comes after it.";
   let ahead = 0;
   for (let j = i + 1; j < P; j++) ahead += row[j];
-  return `${weightInWords(ahead)} of its attention goes ahead, to prefix tokens that come after it.`;
+  return `Of its attention ${weightInWords(ahead)} goes ahead, to prefix tokens that come after it.`;
 }
 
 function rowNote({ prefixLen: P, selected: i }) {
@@ -83,7 +83,7 @@ function longestAttentionWords(state) {
   const longest = (words) => words.reduce((a, b) => (cropToken(b).length > cropToken(a).length ? b : a), "x".repeat(8));
   const token = longest(tokens), word = longest(next.flatMap((row) => row.slice(0, 3).map(([each]) => each))); // prettier-ignore
   const to = (n) => `0.00 ${n ? "" : "of its attention "}to ${quote(token)} (key ${T - 1})`;
-  const ahead = "under 0.01 of its attention goes ahead, to prefix tokens that come after it.";
+  const ahead = "Of its attention under 0.01 goes ahead, to prefix tokens that come after it.";
   const note = rowNote({ prefixLen: 2, selected: 0 });
   return [
     [
