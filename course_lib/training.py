@@ -14,19 +14,20 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, short, shown, whole_number
+from ._check import is_whole_number, mixed_seed, short, shown, whole_number
 from .generation import evaluating
-from .loss import default_loss_mask
+from .loss import check_scored, default_loss_mask
 from .masks import Visibility
 from .model import PrefixLM
 from .objectives import Example
+from .packing import is_rows
 from .training_record import Record, machine, today
 
 __all__ = ["Record", "Run", "learning_rate_at", "target_loss"]
@@ -39,8 +40,14 @@ def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int, cooldow
     the peak, the lower one counts. In a run of a few hundred steps, where a model learns one thing after the other,
     what it gains in the long middle is lost under a cosine, which is low by then.
 
+    ValueError for a step that the run does not have, and for a line that is longer than the run.
+
     Sources: Goyal et al. 2017, section 2.2 (warm-up); Hägele et al. 2024, arXiv 2405.18392 (constant, then cooldown).
     """
+    steps = whole_number("steps", steps, low=1)
+    step = whole_number("step", step, high=steps - 1, high_name="steps - 1")
+    limit = {"high": steps, "high_name": "steps"}
+    warmup, cooldown = whole_number("warmup", warmup, **limit), whole_number("cooldown", cooldown, **limit)
     up = (step + 1) / warmup if warmup else 1.0
     down = (steps - step) / cooldown if cooldown else 1.0
     return peak * min(1.0, up, down)
@@ -64,7 +71,7 @@ class Run:
     objective       for the record: what is trained, in words.
 
     `train` may be called from any thread, but from one at a time. AdamW: Loshchilov and Hutter 2019, with betas 0.9 and
-    0.99, as suits a few hundred steps.
+    0.99, as suits a few hundred steps. TypeError or ValueError, naming the argument, for what is not allowed.
     """
 
     def __init__(
@@ -91,13 +98,13 @@ class Run:
         if not isinstance(objective, str):
             raise TypeError(f"objective must be words, got {shown(objective)}")
         self.steps = whole_number("steps", steps, low=1)
-        limit = {"high": steps, "high_name": "steps"}
+        limit = {"high": self.steps, "high_name": "steps"}
         self.warmup = self.steps // 10 if warmup is None else whole_number("warmup", warmup, **limit)
         self.cooldown = self.steps // 4 if cooldown is None else whole_number("cooldown", cooldown, **limit)
         self.learning_rate = _positive("learning_rate", learning_rate)
         self.clip = None if clip is None else _positive("clip", clip)
         if evaluate_every is not None:
-            whole_number("evaluate_every", evaluate_every, low=1)
+            evaluate_every = whole_number("evaluate_every", evaluate_every, low=1)
             if evaluate is None:
                 raise ValueError("evaluate_every is of no use without evaluate")
         self.model, self.batch_of, self.evaluate, self.evaluate_every = model, batch_of, evaluate, evaluate_every
@@ -137,6 +144,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        """Whether all steps are done."""
         return self.step == self.steps
 
     def stop(self) -> None:
@@ -153,6 +161,8 @@ class Run:
         Raises FloatingPointError, and takes no step, when the loss or its gradient is not finite.
         """
         until = self.steps if until is None else whole_number("until", until, high=self.steps, high_name="steps")
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step must be a function, got {shown(on_step)}")
         if not self._training.acquire(blocking=False):
             raise RuntimeError("this run is being trained already; call stop() and wait, or let it end")
         mode = self.model.training
@@ -176,7 +186,7 @@ class Run:
 
     def _take_step(self) -> None:
         started, step = time.perf_counter(), self.step
-        batch, read, taught = _checked(self.batch_of(step), self._weights[0].device)
+        batch, read, taught = _checked(self.batch_of(step), self._weights[0].device, "batch_of must return")
         self.optimizer.zero_grad()
         with _random(self.record.seed, step, self._weights[0].device):
             loss = self.model(**batch)[1]
@@ -230,45 +240,61 @@ class Run:
 
 @torch.no_grad()
 def target_loss(model: PrefixLM, examples) -> float:
-    """Return the mean loss of all tokens that carry it, over a batch of examples (an Example) or several.
+    """Return the mean loss of all tokens that carry it, over a batch of examples or several.
 
-    Dropout is off. 0 if no token carries loss.
+    examples: an Example of a batch, or a dict of arguments of `PrefixLM.forward`, targets included; or an iterable of
+    such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
     """
+    if isinstance(examples, (Example, dict)):
+        examples = [examples]
+    elif not isinstance(examples, Iterable):
+        raise TypeError(f"examples must be an Example, a dict, or a list of them, got {shown(examples)}")
     total, count = 0.0, 0
     with evaluating(model):
-        for example in [examples] if isinstance(examples, Example) else examples:
-            batch, _, taught = _checked(example, model.embedding.weight.device)
+        for i, example in enumerate(examples):
+            batch, _, taught = _checked(example, model.embedding.weight.device, f"examples[{i}] must be")
             total += model(**batch)[1].item() * taught
             count += taught
     return total / max(count, 1)
 
 
-def _checked(batch: Example | dict, device) -> tuple[dict, int, int]:
-    """Return the arguments of PrefixLM.forward on the device, how many tokens are read, and how many carry loss."""
+def _checked(batch: Example | dict, device, must: str) -> tuple[dict, int, int]:
+    """Return the arguments of PrefixLM.forward on the device, how many tokens are read, and how many carry loss.
+
+    must: how an error begins, such as "batch_of must return".
+    """
     if isinstance(batch, Example):
-        names = ("tokens", "targets", "loss_mask", "prefix_len", "lengths")
-        batch = dict(zip(names, batch, strict=True))
+        batch = batch.arguments()
     if not isinstance(batch, dict) or not {"tokens", "prefix_len", "targets"} <= batch.keys():
-        what = f"a dict of {', '.join(batch)}" if isinstance(batch, dict) else shown(batch)
-        raise TypeError(
-            f"batch_of must return an Example, or a dict with tokens, prefix_len and targets, got {short(what)}"
-        )
+        what = f"a dict of {short(list(batch))}" if isinstance(batch, dict) else shown(batch)
+        raise TypeError(f"{must} an Example, or a dict with tokens, prefix_len and targets, got {what}")
     batch = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
     tokens = batch["tokens"]
     if not isinstance(tokens, Tensor) or tokens.dim() != 2:
-        raise ValueError(f"batch_of must return a batch, tokens (batch, length), got {shown(tokens)}")
+        raise ValueError(f"{must} a batch, tokens (batch, length), got {shown(tokens)}")
     seen = Visibility(batch["prefix_len"], batch.get("lengths"), batch.get("document_lens"))
+    if seen.batch_size not in (None, len(tokens)):
+        raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {len(tokens)}")
+    seen.check(tokens.shape[1], "the length of tokens")
     if batch.get("loss_mask") is None:
         batch["loss_mask"] = default_loss_mask(seen, tokens.shape[1], device=device)
-    read = tokens.numel() if seen.lengths is None else sum(seen.lengths)
-    return batch, read, int(batch["loss_mask"].expand(tokens.shape).sum())
+    check_scored(batch["targets"], batch["loss_mask"], *tokens.shape)
+    return batch, _read(seen, *tokens.shape), int(batch["loss_mask"].expand(tokens.shape).sum())
+
+
+def _read(seen: Visibility, batch: int, total: int) -> int:
+    """Return how many tokens of a batch are read: neither padding nor what is left of a row behind its documents."""
+    documents = seen.document_lens or (total,)
+    rows = documents if is_rows(documents) else [documents] * batch
+    lengths = [total] * batch if seen.lengths is None else seen.lengths
+    return sum(min(sum(row), length) for row, length in zip(rows, lengths, strict=True))
 
 
 @contextmanager
 def _random(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Give this step random numbers of its own, and leave everybody else's as they are."""
     with torch.random.fork_rng([] if device.type == "cpu" else [device]):
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        torch.manual_seed(mixed_seed(seed, step))
         yield
 
 

@@ -101,6 +101,21 @@ def test_the_learning_rate_goes_up_in_a_line_stays_and_goes_down_in_a_line():
     assert learning_rate_at(0, steps=1, peak=2.0, warmup=0, cooldown=0) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"step": 10}, "step must be from 0 to steps - 1 = 2, got 10"),
+        ({"step": -1}, "step must be from 0 to steps - 1 = 2, got -1"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"warmup": 4}, "warmup must be from 0 to steps = 3, got 4"),
+        ({"cooldown": 4}, "cooldown must be from 0 to steps = 3, got 4"),
+    ],
+)
+def test_a_step_that_a_run_does_not_have_has_no_learning_rate(changes, says):
+    with pytest.raises(ValueError, match=says):
+        learning_rate_at(**{"step": 0, "steps": 3, "peak": 1.0, "warmup": 0, "cooldown": 1, **changes})
+
+
 def test_it_overfits_one_batch():
     example = batch_of(0)
     run = a_run(model=small_model(dropout=0.0), batch_of=lambda step: example, steps=150, learning_rate=0.02)
@@ -121,11 +136,28 @@ def test_only_tokens_that_carry_loss_are_counted_as_taught():
     assert record.seconds > 0
 
 
+@pytest.mark.parametrize(
+    ("packed", "wanted"),
+    [
+        ({"document_lens": [2, 3]}, 3 * 5),  # of seven places in each of three rows
+        ({"document_lens": [[2, 3], [7], [1]], "prefix_len": [[1, 1], [1], [1]]}, 5 + 7 + 1),
+        ({"document_lens": [2, 3], "lengths": [7, 4, 0]}, 5 + 4 + 0),
+        ({"lengths": [7, 4, 0]}, 7 + 4 + 0),
+        ({}, 3 * 7),
+    ],
+)
+def test_only_tokens_of_a_document_are_counted_as_read(packed, wanted):
+    tokens = torch.ones(3, 7, dtype=torch.int64)
+    run = a_run(
+        steps=1, warmup=0, batch_of=lambda step: {"tokens": tokens, "targets": tokens, "prefix_len": 1, **packed}
+    )
+    assert run.train().tokens_read == [wanted]
+    assert run.record.tokens_taught == [wanted]  # with a prefix of one, all that is read teaches
+
+
 def test_a_dict_of_arguments_is_a_batch_too_and_its_default_loss_mask_is_the_models():
     def as_dict(step):
-        example = batch_of(step)
-        names = ("tokens", "targets", "loss_mask", "prefix_len", "lengths")
-        return {name: one for name, one in zip(names, example, strict=True) if name != "loss_mask"}
+        return {name: one for name, one in batch_of(step).arguments().items() if name != "loss_mask"}
 
     ours, theirs = a_run(batch_of=as_dict), a_run()
     assert ours.train().losses == theirs.train().losses
@@ -355,6 +387,20 @@ def test_target_loss_is_the_mean_over_tokens_not_over_batches():
     assert target_loss(model, many) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
     assert model.training
     assert target_loss(model, []) == 0
+    assert target_loss(model, many[0].arguments()) == target_loss(model, many[0])
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        ([3], r"examples\[0\] must be an Example, or a dict with tokens, prefix_len and targets, got 3"),
+        ([batch_of(0), {"tokens": 1}], r"examples\[1\] must be an Example, .*, got a dict of \['tokens'\]"),
+        (math.nan, "examples must be an Example, a dict, or a list of them, got nan"),
+    ],
+)
+def test_what_is_no_example_has_no_loss(examples, says):
+    with pytest.raises(TypeError, match=says):
+        target_loss(small_model(), examples)
 
 
 @pytest.mark.parametrize(
@@ -386,8 +432,12 @@ def test_what_is_refused(options, error, says):
     ("batch", "says"),
     [
         (None, "must return an Example"),
-        ({"tokens": torch.zeros(1, 2)}, "a dict of tokens"),
+        ({"tokens": torch.zeros(1, 2)}, r"a dict of \['tokens'\]"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs[0]), r"tokens \(batch, length\)"),
+        (batch_of(0)._replace(loss_mask=[True] * 8), r"loss_mask must be a tensor of shape \(8,\) or \(4, 8\), got"),
+        (batch_of(0)._replace(prefix_len=[1, 2]), "all that is given per example"),
+        (batch_of(0)._replace(prefix_len=[1, 2], lengths=None), "tell of 2 examples, but tokens are of 4"),
+        (batch_of(0)._replace(prefix_len=9), "prefix_len must be from 0 to the length of tokens = 8, got 9"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs + 5), "tokens must be from 0 to vocab_size - 1 = 10"),
     ],
 )
@@ -398,9 +448,13 @@ def test_a_wrong_batch_is_named_and_no_step_is_taken(batch, says):
     assert run.step == 0
 
 
-def test_until_is_checked():
+def test_what_train_is_told_is_checked_before_the_first_step():
+    run = a_run()
     with pytest.raises(ValueError, match="until must be from 0 to steps = 8, got 9"):
-        a_run().train(9)
+        run.train(9)
+    with pytest.raises(TypeError, match="on_step must be a function, got 3"):
+        run.train(on_step=3)
+    assert run.step == 0
 
 
 @pytest.mark.parametrize("said", [3, {"step": 1.0}, {"loss": "low"}, {"loss": True}])
