@@ -29,6 +29,7 @@ from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
 from .state_cache import StateCache
+from .vocabulary import Vocabulary
 
 __all__ = ["POSITIONS", "Config", "PrefixLM"]
 
@@ -192,14 +193,31 @@ class PrefixLM(nn.Module):
             self, prompt, max_new_tokens, prefix_len=prefix_len, lengths=lengths, seed=seed, stop_id=stop_id, **choose
         )
 
-    def save(self, path) -> None:
-        """Write the config and the weights to a file."""
-        save_checkpoint(path, self.config, self.state_dict())
+    def save(self, path, *, vocabulary: Vocabulary | None = None) -> None:
+        """Write the config and the weights to a file, and with them the fingerprint of the vocabulary, if given."""
+        about = {} if vocabulary is None else {"vocabulary": self.check_vocabulary(vocabulary).fingerprint}
+        save_checkpoint(path, self.config, self.state_dict(), about=about)
 
     @classmethod
-    def load(cls, path, *, config: Config | None = None, device=None) -> "PrefixLM":
-        """Read what `save` wrote; ValueError, naming the file, if it is damaged, foreign, or not of this config."""
-        return load_checkpoint(path, cls, Config, config).to(device)
+    def load(
+        cls, path, *, config: Config | None = None, vocabulary: Vocabulary | None = None, device=None
+    ) -> "PrefixLM":
+        """Read what `save` wrote, on the CPU unless device is given.
+
+        ValueError, naming the file, if it is damaged, foreign, not of this config, or was not saved with this
+        vocabulary.
+        """
+        vocabulary = None if vocabulary is None else _as_vocabulary(vocabulary)
+        return load_checkpoint(path, cls, Config, config, vocabulary).to(device)
+
+    def check_vocabulary(self, vocabulary) -> Vocabulary:
+        """Return a vocabulary that has an id for each row of the model's table; TypeError or ValueError otherwise."""
+        if len(_as_vocabulary(vocabulary)) != self.config.vocab_size:
+            raise ValueError(
+                f"vocabulary must be the model's own: it has {len(vocabulary)} tokens, and the model's vocab_size is "
+                f"{self.config.vocab_size}"
+            )
+        return vocabulary
 
     def check_tokens(self, name: str, tokens, seen: Visibility) -> None:
         """Refuse what this model cannot read, under the name that the caller gave it; and lengths of another batch."""
@@ -242,6 +260,12 @@ class PrefixLM(nn.Module):
             raise ValueError("block_positions need positions beside them, got None")
         blocks = torch.zeros_like(positions) if block_positions is None else block_positions
         return _with_blocks(positions, blocks, tokens.shape)
+
+
+def _as_vocabulary(value) -> Vocabulary:
+    if not isinstance(value, Vocabulary):
+        raise TypeError(f"vocabulary must be a Vocabulary, got {shown(value)}")
+    return value
 
 
 def _with_blocks(positions: Tensor, block_positions: Tensor, shape) -> Tensor:

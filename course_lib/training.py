@@ -4,6 +4,7 @@
     run.train()          # Interrupt, or run.stop() from another thread, ends it between two steps
     run.train()          # goes on where it stopped; nothing is lost, and nothing is done twice
     run.record           # what happened: losses, tokens, seconds, machine
+    run.save(path)       # and Run.load(path, batch_of=batch_of) goes on with it in another kernel
 
 What a step does depends on the weights, the optimizer, the seed and the number of the step, and on nothing else. So on
 the CPU, with the same number of threads, the same run gives the same bits, however often it was stopped on the way.
@@ -11,7 +12,6 @@ the CPU, with the same number of threads, the same run gives the same bits, howe
 
 import dataclasses
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,15 +19,14 @@ from contextlib import contextmanager
 from numbers import Real
 
 import torch
-from torch import Tensor
 
+from ._batch import read_batch
 from ._check import is_whole_number, mixed_seed, short, shown, whole_number
+from ._interrupts import interrupts
+from ._saved_run import load_run, save_run
 from .generation import evaluating
-from .loss import check_scored, default_loss_mask
-from .masks import Visibility
 from .model import PrefixLM
 from .objectives import Example
-from .packing import is_rows
 from .training_record import Record, machine, today
 
 __all__ = ["Record", "Run", "learning_rate_at", "target_loss"]
@@ -92,9 +91,7 @@ class Run:
     ):
         if not isinstance(model, PrefixLM):
             raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
-        for name, value, needed in (("batch_of", batch_of, True), ("evaluate", evaluate, False)):
-            if not callable(value) and (needed or value is not None):
-                raise TypeError(f"{name} must be a function, got {shown(value)}")
+        _check_functions(batch_of, evaluate)
         if not isinstance(objective, str):
             raise TypeError(f"objective must be words, got {shown(objective)}")
         self.steps = whole_number("steps", steps, low=1)
@@ -135,7 +132,7 @@ class Run:
             date=today(),
         )
         self._stop, self._training = threading.Event(), threading.Lock()
-        self._committing = False
+        self._thread, self._committing = None, False
 
     @property
     def step(self) -> int:
@@ -165,11 +162,11 @@ class Run:
             raise TypeError(f"on_step must be a function, got {shown(on_step)}")
         if not self._training.acquire(blocking=False):
             raise RuntimeError("this run is being trained already; call stop() and wait, or let it end")
-        mode = self.model.training
+        mode, self._thread = self.model.training, threading.get_ident()
         try:
             self._stop.clear()
             self.model.train()
-            with self._interrupts():
+            with interrupts(self._stop, lambda: self._committing):
                 self._evaluate()
                 while self.step < until and not self._stop.is_set():
                     self._take_step()
@@ -184,9 +181,31 @@ class Run:
             self._training.release()
         return self.record
 
+    def save(self, path) -> None:
+        """Write the run to a file: the weights, the optimizer's moments and the record, between two steps.
+
+        It may be called from `on_step`. RuntimeError while another thread trains.
+        """
+        if self._training.locked() and self._thread != threading.get_ident():
+            raise RuntimeError(
+                "this run is being trained in another thread; save it in its on_step, or stop() it first"
+            )
+        save_run(path, self)
+
+    @classmethod
+    def load(cls, path, *, batch_of, evaluate=None, device=None) -> "Run":
+        """Read what `save` wrote, and go on as if nothing had happened in between, on the CPU unless device is given.
+
+        batch_of, evaluate: as the run was made with; no file holds a function. What was recorded stays, the machine
+        and the date of the beginning too. ValueError, naming the file, if it is damaged, foreign, or of a model that is
+        not what its config makes.
+        """
+        _check_functions(batch_of, evaluate)
+        return load_run(path, cls, batch_of, evaluate, device)
+
     def _take_step(self) -> None:
         started, step = time.perf_counter(), self.step
-        batch, read, taught = _checked(self.batch_of(step), self._weights[0].device, "batch_of must return")
+        batch, read, taught = read_batch(self.batch_of(step), self._weights[0].device, "batch_of must return")
         self.optimizer.zero_grad()
         with _random(self.record.seed, step, self._weights[0].device):
             loss = self.model(**batch)[1]
@@ -216,27 +235,6 @@ class Run:
         with torch.no_grad(), evaluating(self.model):
             self.record.add_evaluation(self.step, self.evaluate(self.model))
 
-    @contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        """Let the first Interrupt (Ctrl-C) ask for a stop; let the second one raise, unless a step is being written."""
-        # Python runs signal handlers in the main thread alone, and elsewhere raises no KeyboardInterrupt either.
-        before = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
-        if before in (None, signal.SIG_IGN):
-            yield
-            return
-
-        def on_interrupt(number, frame):
-            again = self._stop.is_set()
-            self._stop.set()
-            if again and not self._committing:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, on_interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
 
 @torch.no_grad()
 def target_loss(model: PrefixLM, examples) -> float:
@@ -252,42 +250,16 @@ def target_loss(model: PrefixLM, examples) -> float:
     total, count = 0.0, 0
     with evaluating(model):
         for i, example in enumerate(examples):
-            batch, _, taught = _checked(example, model.embedding.weight.device, f"examples[{i}] must be")
+            batch, _, taught = read_batch(example, model.embedding.weight.device, f"examples[{i}] must be")
             total += model(**batch)[1].item() * taught
             count += taught
     return total / max(count, 1)
 
 
-def _checked(batch: Example | dict, device, must: str) -> tuple[dict, int, int]:
-    """Return the arguments of PrefixLM.forward on the device, how many tokens are read, and how many carry loss.
-
-    must: how an error begins, such as "batch_of must return".
-    """
-    if isinstance(batch, Example):
-        batch = batch.arguments()
-    if not isinstance(batch, dict) or not {"tokens", "prefix_len", "targets"} <= batch.keys():
-        what = f"a dict of {short(list(batch))}" if isinstance(batch, dict) else shown(batch)
-        raise TypeError(f"{must} an Example, or a dict with tokens, prefix_len and targets, got {what}")
-    batch = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
-    tokens = batch["tokens"]
-    if not isinstance(tokens, Tensor) or tokens.dim() != 2:
-        raise ValueError(f"{must} a batch, tokens (batch, length), got {shown(tokens)}")
-    seen = Visibility(batch["prefix_len"], batch.get("lengths"), batch.get("document_lens"))
-    if seen.batch_size not in (None, len(tokens)):
-        raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {len(tokens)}")
-    seen.check(tokens.shape[1], "the length of tokens")
-    if batch.get("loss_mask") is None:
-        batch["loss_mask"] = default_loss_mask(seen, tokens.shape[1], device=device)
-    check_scored(batch["targets"], batch["loss_mask"], *tokens.shape)
-    return batch, _read(seen, *tokens.shape), int(batch["loss_mask"].expand(tokens.shape).sum())
-
-
-def _read(seen: Visibility, batch: int, total: int) -> int:
-    """Return how many tokens of a batch are read: neither padding nor what is left of a row behind its documents."""
-    documents = seen.document_lens or (total,)
-    rows = documents if is_rows(documents) else [documents] * batch
-    lengths = [total] * batch if seen.lengths is None else seen.lengths
-    return sum(min(sum(row), length) for row, length in zip(rows, lengths, strict=True))
+def _check_functions(batch_of, evaluate) -> None:
+    for name, value, needed in (("batch_of", batch_of, True), ("evaluate", evaluate, False)):
+        if not callable(value) and (needed or value is not None):
+            raise TypeError(f"{name} must be a function, got {shown(value)}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from course_lib.checkpoint import digest
 from course_lib.model import Config, PrefixLM
 from course_lib.objectives import Example, prefix_lm_batch
 from course_lib.training import Run, learning_rate_at, target_loss
@@ -207,6 +208,75 @@ def test_a_run_in_pieces_is_the_run_in_one(uninterrupted, stops):
     assert bits(run) == uninterrupted
 
 
+@pytest.mark.parametrize("stops", [[0], [3], [2, 5], [STEPS]])
+def test_a_run_that_was_saved_and_loaded_is_the_run_in_one(uninterrupted, tmp_path, stops):
+    """Each part in an object of its own: nothing comes over but what is in the file."""
+    path, measured = tmp_path / "run.pt", []
+
+    def evaluate(model):
+        measured.append(1)
+        return {"loss": target_loss(model, batch_of(99))}
+
+    run = a_run(evaluate=evaluate, evaluate_every=2, objective="stories")
+    for until in stops:
+        run.train(until, on_step=lambda run: run.save(path))  # in the middle of a training, too
+        run.save(path)
+        torch.rand(3)
+        run = Run.load(path, batch_of=batch_of, evaluate=evaluate)
+        assert run.step == until
+    run.train()
+    assert bits(run) == uninterrupted
+    whole = a_run(evaluate=lambda model: {"loss": target_loss(model, batch_of(99))}, evaluate_every=2)
+    assert run.record.evaluations == whole.train().evaluations
+    assert len(measured) == 5  # none was repeated
+    assert (run.record.objective, run.record.seed, run.record.settings) == ("stories", 5, whole.record.settings)
+    assert os.listdir(tmp_path) == ["run.pt"]
+
+
+def test_a_run_of_half_frozen_16_bit_weights_goes_on_too(tmp_path):
+    def made():
+        model = small_model().bfloat16()
+        model.embedding.weight.requires_grad_(False)
+        return a_run(model=model, clip=None)
+
+    whole, run = made(), made()
+    whole.train()
+    run.train(3)
+    run.save(tmp_path / "run.pt")
+    run = Run.load(tmp_path / "run.pt", batch_of=batch_of)
+    run.train()
+    for ours, theirs in zip(run.model.parameters(), whole.model.parameters(), strict=True):
+        assert ours.requires_grad == theirs.requires_grad
+        assert torch.equal(ours, theirs)
+
+
+def test_what_is_no_saved_run_is_refused_by_name(tmp_path):
+    path, run = tmp_path / "run.pt", a_run()
+    run.train(1)
+    run.model.save(path)
+    with pytest.raises(ValueError, match=r"run.pt is .* no checkpoint of format 'course_lib.training.Run'"):
+        Run.load(path, batch_of=batch_of)
+    run.save(path)
+    for wrong in ({"batch_of": 3}, {"batch_of": batch_of, "evaluate": 3}):
+        with pytest.raises(TypeError, match="must be a function, got 3"):
+            Run.load(path, **wrong)
+    with pytest.raises(ValueError, match=r"no checkpoint of format 'course_lib\.PrefixLM'"):
+        PrefixLM.load(path)
+    content = torch.load(path, weights_only=True)
+    for name, value, says in (
+        ("state", {k: v for k, v in content["state"].items() if k != "exp_avg norm.weight"}, "moments do not fit norm"),
+        ("state", {k: v for k, v in content["state"].items() if k != "model norm.weight"}, "do not fit its config"),
+        ("about", {**content["about"], "record": "{}"}, "holds no valid run: text is no record"),
+        ("about", {"record": content["about"]["record"]}, "holds no valid run: 'frozen'"),
+    ):
+        forged = {**content, name: value}
+        forged["digest"] = digest(forged["config"], forged["state"], forged["about"])
+        torch.save(forged, path)
+        with pytest.raises(ValueError, match=says) as caught:
+            Run.load(path, batch_of=batch_of)
+        assert str(path) in str(caught.value)
+
+
 class Interruption:
     """A batch_of in which something happens, once, when it is asked for one step."""
 
@@ -326,6 +396,8 @@ def test_it_trains_in_a_thread_of_its_own_and_refuses_a_second(uninterrupted):
     assert inside.wait(30)
     with pytest.raises(RuntimeError, match="being trained already"):
         run.train()
+    with pytest.raises(RuntimeError, match="being trained in another thread; save it in its on_step"):
+        run.save("nowhere.pt")
     free.set()
     thread.join()
     assert bits(run) == uninterrupted
