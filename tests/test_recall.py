@@ -97,3 +97,9 @@ def test_refusals_in_words():
         recall_run(0, "best")
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         recall_batch(0, 0)
+    with pytest.raises(ValueError, match="seed must not be 1000000: the held-out questions are drawn from it"):
+        recall_run(10**6, next(iter(ARMS)))
+    with pytest.raises(TypeError, match="seed must be a whole number, got nan"):
+        recall_run(float("nan"), next(iter(ARMS)))
+    with pytest.raises(ValueError, match=r"sizes must be of .*; got \['wings'\]"):
+        recall_run(0, next(iter(ARMS)), wings=2)
