@@ -184,7 +184,8 @@ class Run:
     def save(self, path) -> None:
         """Write the run to a file: the weights, the optimizer's moments and the record, between two steps.
 
-        It may be called from `on_step`. RuntimeError while another thread trains.
+        It may be called from `on_step`. RuntimeError while another thread trains; ValueError for a model with other
+        weights than its config says, such as that of `recall`.
         """
         if self._training.locked() and self._thread != threading.get_ident():
             raise RuntimeError(
@@ -197,8 +198,8 @@ class Run:
         """Read what `save` wrote, and go on as if nothing had happened in between, on the CPU unless device is given.
 
         batch_of, evaluate: as the run was made with; no file holds a function. What was recorded stays, the machine
-        and the date of the beginning too. ValueError, naming the file, if it is damaged, foreign, or of a model that is
-        not what its config makes.
+        and the date of the beginning too; a number that an evaluation found and that was not finite is NaN. ValueError,
+        naming the file, if it is damaged or foreign.
         """
         _check_functions(batch_of, evaluate)
         return load_run(path, cls, batch_of, evaluate, device)
