@@ -82,6 +82,18 @@ def is_whole_number(value) -> bool:
     return isinstance(value, Integral)
 
 
+def check_flag(name: str, value) -> bool:
+    """Return True or False; nothing else is taken for one of them."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
+def mixed_seed(seed, step) -> int:
+    """Return the seed of one step of a run, 0..2**63 - 1: torch takes no longer one, however large the two are."""
+    return (whole_number("seed", seed) * 1_000_003 + whole_number("step", step)) % 2**63
+
+
 def check_device(name: str, value, device) -> None:
     """Refuse a tensor that is not on `device`; what is no tensor lies nowhere, and None is any device."""
     import torch

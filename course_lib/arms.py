@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import short, shown, whole_number
+from ._check import mixed_seed, short, shown, whole_number
 from .data import (
     encode_story,
     follows,
@@ -49,28 +49,33 @@ HELD_OUT = 64  # texts that every arm is measured on, at most
 def as_arm(example: Example, arm: str) -> Example:
     """Return a batch of prefix LM examples as an arm reads it: the same tokens, with the arm's mask and the arm's loss.
 
-    ValueError for an arm that there is not.
+    An example of one text is taken, too. ValueError for an arm that there is not.
     """
+    if not isinstance(example, Example):
+        raise TypeError(f"example must be an Example, such as prefix_lm_batch returns, got {shown(example)}")
     if arm not in ARMS:
         raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {short(arm)}")
     if arm == ARMS[2]:
         return example
-    example = example._replace(prefix_len=torch.zeros_like(example.prefix_len))
+    example = example._replace(prefix_len=0 * example.prefix_len)  # a number, or a tensor of one for each text
     if arm == ARMS[1]:
         return example
-    rows = torch.arange(example.inputs.shape[1])
-    return example._replace(loss_mask=rows < example.lengths[:, None])
+    everywhere = torch.ones_like(example.loss_mask)
+    if example.lengths is not None:
+        everywhere &= torch.arange(example.inputs.shape[1], device=everywhere.device) < example.lengths[:, None]
+    return example._replace(loss_mask=everywhere)
 
 
 def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: int | None = None, device=None) -> Run:
     """Return a run, not begun, that trains a model on the storyteller's stories, with the outline as the prefix.
 
     seed: of the initial weights and of the batches, which are the same for every arm. changes: to STORYTELLER, such as
-    {"block": "parallel"}. Evaluated are the "target loss" on held-out stories, in nats a token, and "cards kept": the
-    share of the outline's cards that `follows` finds in the stories that the model writes, greedily, from held-out
-    outlines. device: where the model trains, the CPU unless given; what it begins with and reads is the same anywhere.
+    {"block": "parallel"}: its names, and those of `Config` but vocab_size. Evaluated are the "target loss" on held-out
+    stories, in nats a token, and "cards kept": the share of the outline's cards that `follows` finds in the stories
+    that the model writes, greedily, from held-out outlines. device: where the model trains, the CPU unless given; what
+    it begins with and reads is the same anywhere.
     """
-    vocabulary = story_vocabulary()
+    vocabulary, sizes = story_vocabulary(), changed(STORYTELLER, changes)
 
     def batch(split: str, size: int, batch_seed: int, step: int) -> Example:
         stories = story_batch(vocabulary, size, batch_seed, step=step, split=split)
@@ -79,9 +84,9 @@ def storyteller_run(seed: int, arm: str, *, changes: dict | None = None, steps: 
     held_out = _measured(batch("held_out", HELD_OUT, 0, 0), arm)
     return new_run(
         seed,
-        STORYTELLER | (changes or {}),
+        sizes,
         len(vocabulary),
-        lambda step: as_arm(batch("train", STORYTELLER["batch_size"], seed, step), arm),
+        lambda step: as_arm(batch("train", sizes["batch_size"], seed, step), arm),
         steps=steps,
         evaluate=lambda model: {
             "target loss": target_loss(model, held_out),
@@ -105,23 +110,25 @@ def text_run(
     """Return a run, not begun, that trains a model on windows of a text.
 
     text: of at least 20 windows, as `data.read_text` returns one; None is the Python documentation. prefix: "uniform"
-    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. changes: to TEXT. The seed
-    and the device are as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the
-    same for every arm.
+    draws P from 1..L - 1 for each window of L tokens, as T5 does; an int is the P of all. changes: to TEXT, likewise.
+    The seed and the device are as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P
+    drawn, the same for every arm.
     """
+    sizes = changed(TEXT, changes)
+    window_len = whole_number("window_len", sizes["window_len"], low=2)
     if prefix != "uniform":
-        prefix = whole_number("prefix", prefix, high=TEXT["window_len"] - 1)
-    vocabulary, ids, windows = corpus(text)
+        prefix = whole_number("prefix", prefix, high=window_len - 1)
+    vocabulary, ids, windows = corpus(text, window_len, whole_number("words", sizes["words"], low=1))
 
     def batch(step: int) -> Example:
-        read = text_batch(ids, TEXT["batch_size"], TEXT["window_len"], seed, step=step)
-        drawn = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        read = text_batch(ids, sizes["batch_size"], window_len, seed, step=step)
+        drawn = torch.Generator().manual_seed(mixed_seed(seed, step))
         return prefix_lm_batch(read, None if prefix == "uniform" else prefix, generator=drawn)
 
     held_out = _measured(prefix_lm_batch(windows, generator=torch.Generator().manual_seed(0)), arm)
     return new_run(
         seed,
-        TEXT | (changes or {}),
+        sizes,
         len(vocabulary),
         lambda step: as_arm(batch(step), arm),
         steps=steps,
@@ -142,25 +149,31 @@ class Corpus(NamedTuple):
     held_out: Tensor
 
 
+def corpus(text: str | None = None, window_len: int = TEXT["window_len"], max_words: int = TEXT["words"]) -> Corpus:
+    """Return a text as a Corpus, its last tenth held out; None is the Python documentation, which has its own split.
+
+    window_len: of the held-out windows, of which there must be 20 in the text. max_words: how many of its words have an
+    id of their own.
+    """
+    return _corpus(text, window_len, max_words, HELD_OUT)
+
+
 @functools.cache
-def corpus(text: str | None = None) -> Corpus:
-    """Return a text as a Corpus, its last tenth held out; None is the Python documentation, which has its own split."""
+def _corpus(text: str | None, window_len: int, max_words: int, most: int) -> Corpus:
     if text is None:
         train, held_out = python_docs("train"), python_docs("held_out")
     else:
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, such as data.read_text returns, got {shown(text)}")
-        words, least = split_words(text), 20 * TEXT["window_len"]
+        words, least = split_words(text), 20 * window_len
         if len(words) < least:
-            raise ValueError(
-                f"text must have at least {least} words, 20 windows of {TEXT['window_len']}, got {len(words)}"
-            )
+            raise ValueError(f"text must have at least {least} words, 20 windows of {window_len}, got {len(words)}")
         cut = len(words) - len(words) // 10
         train, held_out = join_words(words[:cut]), join_words(words[cut:])
-    vocabulary = Vocabulary.from_texts([train], max_words=TEXT["words"])
+    vocabulary = Vocabulary.from_texts([train], max_words=max_words)
     ids, rest = (torch.tensor(vocabulary.encode(part, unknown="unk")) for part in (train, held_out))
-    windows = text_windows(rest, TEXT["window_len"])
-    return Corpus(vocabulary, ids, windows[torch.linspace(0, len(windows) - 1, min(HELD_OUT, len(windows))).long()])
+    windows = text_windows(rest, window_len)
+    return Corpus(vocabulary, ids, windows[torch.linspace(0, len(windows) - 1, min(most, len(windows))).long()])
 
 
 def _measured(example: Example, arm: str) -> Example:
@@ -168,16 +181,43 @@ def _measured(example: Example, arm: str) -> Example:
     return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
 
 
-def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluate, objective: str, device=None) -> Run:
-    """Return a run, not begun, of a model of these sizes, its initial weights those of the seed."""
-    seed = whole_number("seed", seed)
-    names = {field.name for field in dataclasses.fields(Config)}
-    if unknown := sizes.keys() - names - {"batch_size", "steps", "learning_rate", "window_len", "words"}:
-        raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
-    config = Config(vocab_size=vocab_size, **{name: value for name, value in sizes.items() if name in names})
+CONFIG_NAMES = {field.name for field in dataclasses.fields(Config)} - {"vocab_size"}  # that is the vocabulary's
+
+
+def changed(sizes: dict, changes: dict | None, name: str = "changes") -> dict:
+    """Return the sizes of a run with these changes; TypeError if they are no dict, ValueError for a name of neither."""
+    if changes is None:
+        return sizes
+    if not isinstance(changes, dict):
+        raise TypeError(f'{name} must be a dict, such as {{"block": "parallel"}}, got {shown(changes)}')
+    allowed = CONFIG_NAMES | sizes.keys()
+    if unknown := [one for one in changes if one not in allowed]:
+        raise ValueError(f"{name} must be of {', '.join(sorted(allowed))}; got {short(unknown)}")
+    return sizes | changes
+
+
+def new_run(
+    seed: int,
+    sizes: dict,
+    vocab_size: int,
+    batch_of,
+    *,
+    steps,
+    evaluate,
+    objective: str,
+    device=None,
+    rebuilt=None,
+) -> Run:
+    """Return a run, not begun, of a model of these sizes, its initial weights those of the seed.
+
+    rebuilt(model) may change the model before the run is made; what it draws, it draws behind the weights.
+    """
+    config = Config(vocab_size=vocab_size, **{name: sizes[name] for name in CONFIG_NAMES & sizes.keys()})
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+        torch.manual_seed(whole_number("seed", seed))
         model = PrefixLM(config)
+        if rebuilt is not None:
+            rebuilt(model)
     return Run(
         model.to(device),
         batch_of,

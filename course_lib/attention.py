@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import short, shown, whole_number
+from ._check import check_flag, short, shown, whole_number
 from .kernels.reference import softmax_attention
 from .masks import Visibility
 from .positions import rotary, rotary_2d
@@ -41,7 +41,8 @@ class AttentionHeads(nn.Module):
 
     Each key/value head is shared by heads/kv_heads queries: kv_heads = heads is multi-head attention, 1 is multi-query,
     between them lies grouped-query attention. The scale is head_dim^-0.5. `rotary` turns queries and keys by their
-    positions; else positions are not looked at. `value_dim` is head_dim unless given.
+    positions; else positions are not looked at. `value_dim` is head_dim unless given. TypeError or ValueError for sizes
+    that are not whole numbers of at least 1, or do not go together.
 
     Sources: Vaswani et al. 2017, section 3.2; Shazeer 2019 (multi-query), section 3; Ainslie et al. 2023 (GQA), 2.2.
     """
@@ -56,13 +57,11 @@ class AttentionHeads(nn.Module):
         value_dim: int | None = None,
     ):
         super().__init__()
-        self.value_dim = head_dim if value_dim is None else whole_number("value_dim", value_dim, low=1)
-        self.heads, self.head_dim, self.rotary = whole_number("heads", heads, low=1), head_dim, rotary
-        self.kv_heads = heads if kv_heads is None else whole_number("kv_heads", kv_heads, low=1)
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads must be a multiple of kv_heads, got {short(heads)} and {kv_heads}")
-        if whole_number("head_dim", head_dim, low=1) % 2 and rotary:
-            raise ValueError(f"head_dim must be even for rotary positions, got {short(head_dim)}")
+        self.heads, self.head_dim = whole_number("heads", heads, low=1), whole_number("head_dim", head_dim, low=1)
+        self.kv_heads = self.heads if kv_heads is None else whole_number("kv_heads", kv_heads, low=1)
+        self.value_dim = self.head_dim if value_dim is None else whole_number("value_dim", value_dim, low=1)
+        self.rotary = check_flag("rotary", rotary)
+        check_heads(self.heads, self.kv_heads, self.head_dim, self.rotary)
 
     @property
     def widths(self) -> tuple[int, int, int]:
@@ -137,15 +136,15 @@ class Attention(AttentionHeads):
         **more,
     ):
         super().__init__(heads, head_dim, kv_heads, **more)
-        self.fused = fused
+        self.dim, self.fused = whole_number("dim", dim, low=1), check_flag("fused", fused)
         if fused:
-            self.qkv = Joined(dim, self.widths)
+            self.qkv = Joined(self.dim, self.widths)
         else:
             query, key, value = self.widths
-            self.query = nn.Linear(dim, query, bias=False)
-            self.key = nn.Linear(dim, key, bias=False)
-            self.value = nn.Linear(dim, value, bias=False)
-        self.output = nn.Linear(self.read_width, dim, bias=False)
+            self.query = nn.Linear(self.dim, query, bias=False)
+            self.key = nn.Linear(self.dim, key, bias=False)
+            self.value = nn.Linear(self.dim, value, bias=False)
+        self.output = nn.Linear(self.read_width, self.dim, bias=False)
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim). Row i of `mask` says what x[:, i] may see; positions and cache are those of `read`."""
@@ -157,20 +156,36 @@ class Attention(AttentionHeads):
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the queries, keys and values of x (B, T, dim), (B, T, widths)."""
+        self._check_input(x)
         return self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what a cache keeps of x (B, T, dim): keys, turned already, and values, (B, kv_heads, T, D) each."""
+        self._check_input(x)
         k, v = self.qkv.some(x, 1, 3) if self.fused else (self.key(x), self.value(x))
         return self.cached(k, v, positions)
 
     def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T); rows add up to 1, or to 0 if they see nothing."""
+        self._check_input(x)
         q, k = self.qkv.some(x, 0, 2) if self.fused else (self.query(x), self.key(x))
         return self.read_weights(q, k, mask, positions=positions)
 
     def _query(self, x: Tensor) -> Tensor:
+        self._check_input(x)
         return self.qkv.some(x, 0, 1)[0] if self.fused else self.query(x)
+
+    def _check_input(self, x) -> None:
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != self.dim:
+            raise ValueError(f"x must be a tensor (batch, length, dim = {self.dim}), got {shown(x)}")
+
+
+def check_heads(heads: int, kv_heads: int, head_dim: int, rotary: bool) -> None:
+    """Refuse heads that cannot share key/value heads evenly, and features that cannot be turned in pairs."""
+    if heads % kv_heads:
+        raise ValueError(f"heads must be a multiple of kv_heads, got {short(heads)} and {short(kv_heads)}")
+    if rotary and head_dim % 2:
+        raise ValueError(f"head_dim must be even for rotary positions, got {short(head_dim)}")
 
 
 def as_bool_mask(mask, batch: int, queries: int, keys: int, device) -> Tensor:

@@ -12,7 +12,7 @@ All begin with the same weights, and read the same texts with the same blanks. T
 
 import torch
 
-from ._check import short, whole_number
+from ._check import mixed_seed, short, whole_number
 from .arms import HELD_OUT, SIZES, TEXT, corpus, new_run
 from .data import story_batch, story_vocabulary, text_batch
 from .generation import evaluating
@@ -80,7 +80,7 @@ def blank_arm_run(seed: int, arm: str, *, steps: int | None = None, device=None)
 
     def batch(step: int) -> dict:
         texts = _texts(vocabulary, seed, step, BLANKS["batch_size"], "train")
-        drawn = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        drawn = torch.Generator().manual_seed(mixed_seed(seed, step))
         examples = []
         for ids in texts:
             spans = _short_blanks(ids, drawn)
@@ -128,7 +128,7 @@ def glm_run(seed: int, *, text: str | None = None, steps: int | None = None, dev
         return {"short blanks, loss": loss, "filled": filled, "long blank, loss": _filled(model, whole)[0]}
 
     def batch(step: int) -> dict:
-        drawn = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        drawn = torch.Generator().manual_seed(mixed_seed(seed, step))
         examples = []
         for one in texts(step):
             writes = float(torch.rand((), generator=drawn)) < LONG_SHARE
@@ -170,7 +170,7 @@ def _outline_len(ids, vocabulary: Vocabulary) -> int:
 def _filled(model, batch: BlankInfilling) -> tuple[float, float]:
     """Return the mean loss of a batch's targets, and the share of its blanks that are right from START to END."""
     device = next(model.parameters(), torch.empty(0)).device
-    batch = batch._replace(**{name: one.to(device) for name, one in batch._asdict().items() if one is not None})
+    batch = batch.to(device)
     with evaluating(model):
         logits, loss = model(**batch.arguments())
     right = logits.argmax(-1) == batch.targets

@@ -79,7 +79,8 @@ class KVCache(DecodingCache):
         if config.attention != "softmax":
             raise ValueError(f"a KVCache is for softmax attention, got a model of {config.attention!r}: see StateCache")
         limit = {"low": 1, "high": config.max_len, "high_name": "max_len"}
-        self.capacity = config.max_len if capacity is None else whole_number("capacity", capacity, **limit)
+        if capacity is not None:
+            self.capacity = whole_number("capacity", capacity, **limit)
         batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
         shape = (self.batch_size, config.kv_heads, self.capacity)
         self.keys = [torch.zeros(*shape, config.head_dim, **own) for _ in range(config.layers)]
@@ -96,13 +97,7 @@ class KVCache(DecodingCache):
 
     def begin(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> "_Call":
         """Make room for the tokens (B, n) of one call of the model; nothing counts as held before its `finish`."""
-        counts, prefix_lens = self._checked(tokens, seen)
-        after = [held + count for held, count in zip(self.lengths, counts, strict=True)]
-        if max(after, default=0) > self.capacity:
-            raise ValueError(
-                f"the cache has room for {self.capacity} tokens an example, got {max(after)} with the new ones"
-            )
-        return _Call(self, tokens, counts, prefix_lens, positions)
+        return _Call(self, tokens, *self._checked(tokens, seen), positions)
 
     @torch.no_grad()
     def extend_prefix(self, new_len) -> list[int]:
@@ -116,7 +111,7 @@ class KVCache(DecodingCache):
         if self.prefix_lens is None:
             raise ValueError("the cache is empty: its prefix length is that of the first call of the model")
         new = [new_len] * self.batch_size if is_whole_number(new_len) else whole_numbers("new_len", new_len)
-        self._check_prefix("new_len", new, self.lengths)
+        new = self._check_prefix("new_len", new, self.lengths)
         self._check_mode()
         layers = len(self.keys)
         by_example = zip(self.prefix_lens, new, self.lengths, strict=True)

@@ -1,4 +1,7 @@
-"""Models on disk: written whole or not at all, and read back only if nothing about the file is in doubt."""
+"""Models on disk: written whole or not at all, and read back only if nothing about the file is in doubt.
+
+A file holds a model's config, tensors by name, and `about`, what else there is to say of them in numbers and text.
+"""
 
 import dataclasses
 import hashlib
@@ -13,27 +16,40 @@ from torch import Tensor
 FORMAT, VERSION = "course_lib.PrefixLM", 1
 
 
-def save_checkpoint(path, config, state: dict[str, Tensor]) -> None:
-    """Write a model's config (a dataclass) and its weights to `path`, in place of a file that is there already."""
-    path = Path(path)
+def save_checkpoint(path, config, state: dict[str, Tensor], *, about: dict | None = None, format: str = FORMAT) -> None:
+    """Write a config (a dataclass) and tensors to `path`, in place of a file that is there already.
+
+    TypeError, and nothing is written, for a config that JSON could not hold: it could never be read again.
+    """
+    path, about = Path(path), about or {}
     fields = dataclasses.asdict(config)
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    content = {"format": FORMAT, "version": VERSION, "config": fields, "state": state}
+    content = {"format": format, "version": VERSION, "config": fields, "state": state, "about": about}
+    content["digest"] = digest(fields, state, about)
     part = path.with_name(f".{path.name}.part")
     try:
         with open(part, "wb") as file:
-            torch.save({**content, "digest": digest(fields, state)}, file)
+            torch.save(content, file)
         os.replace(part, path)  # so an interruption leaves the old file, not half of the new one
     finally:
         part.unlink(missing_ok=True)
 
 
-def load_checkpoint(path, model_class, config_class, expected=None):
+def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=None):
     """Return the model that was saved, on the CPU; ValueError, naming the file, if anything is wrong with it.
 
-    expected: the config that the model must have, if any.
+    expected: the config that the model must have, if any. vocabulary: the one it must have been saved with, if any.
     """
-    fields, state = read_checkpoint(path)
+    fields, state, about = read_checkpoint(path)
+    if vocabulary is not None and about.get("vocabulary") != vocabulary.fingerprint:
+        told = about.get("vocabulary")
+        with_what = "does not say with which vocabulary" if told is None else f"with another vocabulary ({told})"
+        raise ValueError(f"{path} was saved {with_what}, but {vocabulary!r} ({vocabulary.fingerprint}) is asked for")
+    return built(path, model_class, config_class, fields, state, expected)
+
+
+def built(path, model_class, config_class, fields: dict, state: dict[str, Tensor], expected=None):
+    """Return a model of this config (its fields) and these weights; ValueError, naming the file, if they do not fit."""
     try:
         config = config_class(**fields)
     except (TypeError, ValueError) as error:
@@ -51,8 +67,8 @@ def load_checkpoint(path, model_class, config_class, expected=None):
     return model
 
 
-def read_checkpoint(path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config's fields and the weights, on the CPU.
+def read_checkpoint(path, format: str = FORMAT) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """Return the config's fields, the tensors on the CPU, and what else is said of them.
 
     Nothing in the file is executed (`weights_only=True`). FileNotFoundError if there is no such file; ValueError that
     names the file if it is no checkpoint of this format and version, or not as it was written: a digest of everything
@@ -62,25 +78,32 @@ def read_checkpoint(path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen types here, pickle another few
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            lines = (str(error) or type(error).__name__).splitlines()
+            reason = lines[0].partition(". ")[0]  # what follows is advice, to trust the file, in colours of a terminal
             raise ValueError(f"{path} is no checkpoint, or a damaged one; torch says: {reason}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is a torch file, but no checkpoint of format {FORMAT!r}")
+    if not isinstance(content, dict) or content.get("format") != format:
+        raise ValueError(f"{path} is a torch file, but no checkpoint of format {format!r}")
     if content.get("version") != VERSION:
         raise ValueError(f"{path} is a checkpoint of version {content.get('version')!r}, only {VERSION} can be read")
-    fields, state = content.get("config"), content.get("state")
-    if not isinstance(fields, dict) or not isinstance(state, dict):
+    fields, state, about = content.get("config"), content.get("state"), content.get("about", {})
+    if not all(isinstance(one, dict) for one in (fields, state, about)):
         raise ValueError(f"{path} lacks its config or its weights")
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} has something among its weights that is no tensor")
-    if digest(fields, state) != content.get("digest"):
+    try:
+        found = digest(fields, state, about)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} holds something that no checkpoint holds: {error}") from error
+    if found != content.get("digest"):
         raise ValueError(f"{path} was changed after it was written: its digest does not fit what is in it")
-    return fields, state
+    return fields, state, about
 
 
-def digest(fields: dict, state: dict[str, Tensor]) -> str:
-    """Return a SHA-256 of a config and all weights: names, types, shapes and bytes."""
-    sha = hashlib.sha256(json.dumps(fields, sort_keys=True, default=repr).encode())
+def digest(fields: dict, state: dict[str, Tensor], about: dict | None = None) -> str:
+    """Return a SHA-256 of a config, all tensors, and what is said of them: names, types, shapes and bytes."""
+    sha = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
+    if about:  # of a file without it, the digest is what it was before there was any
+        sha.update(b"\n" + json.dumps(about, sort_keys=True).encode())
     for name, value in state.items():
         sha.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
         sha.update(value.contiguous().flatten().view(torch.uint8).numpy())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class DecodingCache:
     """The part that `KVCache` and `StateCache` share.
 
+    capacity      the most tokens of an example, the model's max_len unless something else is said.
     lengths       tokens read, one int per example.
     prefix_lens   prefix lengths, one int per example; None before the first call.
     last          (B, dim), the model's answer to each example's last token.
@@ -22,6 +23,7 @@ class DecodingCache:
 
     def __init__(self, model: "PrefixLM", batch_size: int):
         self.batch_size, self.model = whole_number("batch_size", batch_size), model
+        self.capacity = model.config.max_len
         weight = next(model.parameters())
         self.last = torch.zeros(self.batch_size, model.config.dim, dtype=weight.dtype, device=weight.device)
         self.lengths = [0] * self.batch_size
@@ -49,9 +51,14 @@ class DecodingCache:
         counts = [new] * batch if seen.lengths is None else list(seen.lengths)
         limit = {"high": new, "high_name": "the tokens given"}
         counts = [whole_number(f"lengths[{b}]", count, **limit) for b, count in enumerate(counts)]
+        longest = max((held + count for held, count in zip(self.lengths, counts, strict=True)), default=0)
+        if longest > self.capacity:
+            raise ValueError(
+                f"the cache has room for {self.capacity} tokens an example, got {longest} with the new ones"
+            )
         prefix_lens = [seen.prefix_len] * batch if is_whole_number(seen.prefix_len) else list(seen.prefix_len)
         if self.prefix_lens is None:
-            self._check_prefix("prefix_len", prefix_lens, counts)
+            prefix_lens = self._check_prefix("prefix_len", prefix_lens, counts)
         elif prefix_lens != self.prefix_lens:
             raise ValueError(
                 f"the cache was filled with prefix lengths {self.prefix_lens}, got {short(prefix_lens)}: {self._mend}"
@@ -64,14 +71,15 @@ class DecodingCache:
         if self.model.training and self.model.config.dropout > 0:
             raise ValueError("dropout would make every row of a cache another model's: call model.eval() first")
 
-    def _check_prefix(self, name: str, prefix_lens: list[int], held: list[int]) -> None:
+    def _check_prefix(self, name: str, prefix_lens: list, held: list[int]) -> list[int]:
         if len(prefix_lens) != self.batch_size:
             raise ValueError(
                 f"{name} must have one entry for each of the {self.batch_size} examples, got {len(prefix_lens)}"
             )
-        for b, (prefix_len, count) in enumerate(zip(prefix_lens, held, strict=True)):
-            limit = {"high": count, "high_name": "the tokens that the example has"}
-            whole_number(f"{name} of example {b}", prefix_len, **limit)
+        return [
+            whole_number(f"{name} of example {b}", one, high=count, high_name="the tokens that the example has")
+            for b, (one, count) in enumerate(zip(prefix_lens, held, strict=True))
+        ]
 
     def _count(self, x: Tensor, counts: list[int], prefix_lens: list[int]) -> None:
         """Take the new tokens as read; x (B, n, dim) is what the model answered to them."""

@@ -1,15 +1,21 @@
-"""What generating needs around the model: a prompt that is checked, and a choice of the next token from its logits."""
+"""Generating: a prompt that is checked, a choice of the next token from the logits, and the loop around the model."""
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Real
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ._check import short, shown, whole_number, whole_numbers
+from .cache import KVCache
 from .masks import Visibility
+from .state_cache import StateCache
+
+if TYPE_CHECKING:
+    from .model import PrefixLM
 
 
 class Step(NamedTuple):
@@ -104,3 +110,53 @@ def evaluating(model: nn.Module):
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+def generate(
+    model: "PrefixLM",
+    prompt,
+    max_new_tokens: int,
+    *,
+    prefix_len=None,
+    lengths=None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    stop_id: int | None = None,
+) -> Iterator[Step]:
+    """Write on from a prompt; `PrefixLM.generate` says how. All is checked at once."""
+    device, config = model.embedding.weight.device, model.config
+    prompt, seen, longest = read_prompt(prompt, lengths=lengths, prefix_len=prefix_len, device=device)
+    model.check_tokens("prompt", prompt, seen)
+    room = {"high": config.max_len - longest + 1, "high_name": "what max_len leaves"}  # the last one is never read
+    count = whole_number("max_new_tokens", max_new_tokens, **room)
+    check_sampling(temperature, top_k, top_p, config.vocab_size)
+    if stop_id is not None:
+        stop_id = whole_number("stop_id", stop_id, high=config.vocab_size - 1)
+    rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
+    if config.attention == "softmax":
+        cache = KVCache(model, len(prompt), capacity=min(longest + count, config.max_len))
+    else:
+        cache = StateCache(model, len(prompt))
+    with evaluating(model):
+        cache.begin(prompt, seen, None)  # refuses a prefix that is longer than its prompt now, and not later
+    choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    return _steps(model, prompt, seen, cache, count, choose, rng, stop_id)
+
+
+def _steps(model: "PrefixLM", tokens: Tensor, seen: Visibility, cache, count: int, choose, rng, stop_id):
+    done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    for _ in range(count):
+        with evaluating(model):  # not while the caller has the word
+            model.hidden(tokens, seen, cache=cache)  # first the whole prompt, then one token at a time
+            logits = cache.next_logits()
+        probs = next_token_probs(logits, **choose)
+        ids = probs.argmax(1) if choose["temperature"] == 0 else torch.multinomial(probs, 1, generator=rng)[:, 0]
+        if stop_id is not None:
+            ids = ids.masked_fill(done, stop_id)
+            done = done | (ids == stop_id)
+        yield Step(ids, logits, probs, done)
+        if done.all():
+            return
+        tokens, seen = ids[:, None], Visibility(seen.prefix_len)

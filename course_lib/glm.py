@@ -68,6 +68,10 @@ class BlankInfilling(NamedTuple):
         arguments = self._asdict()
         return {"prefix_len": arguments.pop("context_len"), **arguments}
 
+    def to(self, device) -> "BlankInfilling":
+        """Return the same example with its tensors on a device."""
+        return self._make(one.to(device) if isinstance(one, Tensor) else one for one in self)
+
 
 def blank_infilling(tokens, spans, *, mask_id: int, start_id: int, end_id: int, order=None) -> BlankInfilling:
     """Lay out a text with these spans blanked, as above.

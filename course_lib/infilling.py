@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import short, whole_number, whole_numbers
+from ._check import short, shown, whole_number, whole_numbers
 from .cache import KVCache
 from .generation import check_sampling, evaluating, next_token_probs
 from .masks import Visibility
@@ -62,6 +62,7 @@ class Filling:
 
     @property
     def text(self) -> str:
+        """The text so far, each blank that is still empty as ___."""
         words = [self._vocabulary.token(id) for id in self._parts[0]]
         for answer, closed, part in zip(self.answers, self.closed, self._parts[1:], strict=True):
             words += [self._vocabulary.token(id) for id in answer] if answer or closed else [BLANK]
@@ -91,8 +92,12 @@ def infill(
     max_tokens  the most words in a blank; one that is not closed by then stays so.
     temperature, top_k, top_p, seed   as in `PrefixLM.generate`; temperature 0 always takes the likeliest token.
 
-    All is checked at once. ValueError for a text without a blank, UnknownWordsError for words that are not known.
+    All is checked at once. ValueError for a text without a blank, or a vocabulary of another size than the model's;
+    UnknownWordsError for words that are not known.
     """
+    if not isinstance(model, PrefixLM):
+        raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
+    model.check_vocabulary(vocabulary)
     if not model.config.has_blocks:
         raise ValueError(f"model must have block positions, but its positions are {model.config.positions!r}")
     pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text) if isinstance(text, str) else []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import short
+from ._check import check_flag, short, shown, whole_number
 from .attention import Attention, AttentionHeads, Joined
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
@@ -28,7 +28,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
-        self.fused = fused
+        dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        self.fused = check_flag("fused", fused)
         if fused:
             self.up_gate = Joined(dim, self.widths(hidden))
         else:
@@ -46,6 +47,7 @@ class SwiGLU(nn.Module):
 
     @staticmethod
     def activate(up: Tensor, gate: Tensor) -> Tensor:
+        """Return what goes into the last product, (..., hidden), for the outputs of the first two."""
         return F.silu(gate) * up
 
 
@@ -57,6 +59,8 @@ class GeluMLP(nn.Module):
 
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
+        dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        check_flag("fused", fused)
         self.up = nn.Linear(dim, hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
 
@@ -70,6 +74,7 @@ class GeluMLP(nn.Module):
 
     @staticmethod
     def activate(up: Tensor) -> Tensor:
+        """Return what goes into the last product, (..., hidden), for the output of the first."""
         return F.gelu(up)
 
 
@@ -112,7 +117,8 @@ class SerialBlock(_Block):
     """Attention, then the MLP, each on a normed copy and added to what was: x + A(N(x)), then x + M(N(x)).
 
     Four products one after the other: queries, keys and values; attention's output; up and gate; down. `fused` makes
-    each of the four by one matrix.
+    each of the four by one matrix. Unless told otherwise it has `heads` key/value heads and RMSNorm. TypeError or
+    ValueError, naming the argument, for a size or a choice that there is not.
 
     Source: Xiong et al. 2020, figure 1(b): the norm first (pre-LN).
     """
@@ -138,12 +144,12 @@ class SerialBlock(_Block):
         one_of("norm", norm, NORMS)
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, ATTENTIONS)
-        chosen = {"rotary": rotary, **(attention_choices or {})}
+        dim, chosen = whole_number("dim", dim, low=1), _chosen(rotary, attention, attention_choices)
         self.attention_norm = NORMS[norm](dim)
         self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, fused=fused, **chosen)
         self.mlp_norm = NORMS[norm](dim)
         self.mlp = MLPS[mlp](dim, hidden, fused=fused)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_dropout(dropout))
         self.joins = {"attention.qkv.weight": (0, QKV)}
         if mlp == "swiglu":
             self.joins["mlp.up_gate.weight"] = (0, UP_GATE)
@@ -169,7 +175,8 @@ class ParallelBlock(_Block):
     Two products, one after the other, where the serial block has four. `fused`: in_proj.weight has the rows of query,
     key, value, up and gate, in this order, and out_proj.weight the columns of attention's output, then of the MLP's
     down. shared_norm=False gives the MLP a norm of its own, as in GPT-NeoX-20B; there is then no input that all five
-    share, and such a block can't be fused.
+    share, and such a block can't be fused. Unless told otherwise it has PaLM's one key/value head and LayerNorm, and is
+    fused. TypeError or ValueError, naming the argument, for a size or a choice that there is not.
 
     Sources: Wang and Komatsuzaki 2021 (GPT-J, the code); Chowdhery et al. 2022 (PaLM), section 2, "Parallel Layers".
     """
@@ -196,7 +203,9 @@ class ParallelBlock(_Block):
         one_of("norm", norm, NORMS)
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, HEADS)
-        chosen = {"rotary": rotary, **(attention_choices or {})}
+        dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        chosen = _chosen(rotary, attention, attention_choices)
+        fused, shared_norm = check_flag("fused", fused), check_flag("shared_norm", shared_norm)
         if fused and not shared_norm:
             raise ValueError("fused must be False if shared_norm is: with two norms the products have no common input")
         self.norm = NORMS[norm](dim)
@@ -210,7 +219,7 @@ class ParallelBlock(_Block):
         else:
             self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, **chosen)
             self.mlp = MLPS[mlp](dim, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_dropout(dropout))
         mlp_in = UP_GATE if mlp == "swiglu" else UP_GATE[:1]
         self.joins = {
             "in_proj.weight": (0, QKV + mlp_in),
@@ -245,6 +254,30 @@ class ParallelBlock(_Block):
 
 
 BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}
+
+
+def choices_of(attention: str) -> tuple[str, ...]:
+    """Return the names of what an attention layer of this kind takes besides its sizes."""
+    return ("value_dim",) if attention == "softmax" else ("value_dim", "feature_map", "normalize", "output_norm")
+
+
+def _chosen(rotary: bool, attention: str, choices: dict | None) -> dict:
+    """Return what an attention layer of this kind is made with besides its sizes; refuse what it does not know."""
+    known = choices_of(attention)
+    if choices is not None and not isinstance(choices, dict):
+        raise TypeError(f"attention_choices must be a dict, got {shown(choices)}")
+    if unknown := [name for name in choices or () if name not in known]:
+        raise ValueError(
+            f"attention_choices must be of {', '.join(known)} with attention = {attention!r}, got {short(unknown)}"
+        )
+    return {"rotary": rotary, **(choices or {})}
+
+
+def check_dropout(value) -> float:
+    """Return the share of features that dropout leaves out, as a float; ValueError if it is not 0 <= value < 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(value)}")
+    return float(value)
 
 
 def one_of(name: str, value, allowed) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import short, shown
+from ._check import check_flag, short, shown
 from .attention import Attention, AttentionHeads
 from .kernels import (
     LinearState,
@@ -48,11 +48,11 @@ class LinearHeads(AttentionHeads):
         super().__init__(*sizes, **more)
         if feature_map not in FEATURE_MAPS:
             raise ValueError(f"feature_map must be one of {', '.join(FEATURE_MAPS)}, got {short(feature_map)}")
-        if normalize and feature_map == "identity":
+        if check_flag("normalize", normalize) and feature_map == "identity":
             raise ValueError("normalize must be False with feature_map = 'identity': the weights may sum to 0 or less")
         self.feature_map, self.normalize = feature_map, normalize
         self.scale = 1.0 if feature_map == "taylor_exp" else self.head_dim**-0.5
-        self.output_norm = nn.RMSNorm(self.value_dim) if output_norm else None
+        self.output_norm = nn.RMSNorm(self.value_dim) if check_flag("output_norm", output_norm) else None
 
     def read(
         self, q: Tensor, k: Tensor, v: Tensor, mask=None, *, positions: Tensor | None = None, cache=None
@@ -163,7 +163,7 @@ class GatedAttention(LinearAttention):
     """
 
     def __init__(self, dim: int, *sizes, normalize: bool = False, **more):
-        if normalize:
+        if check_flag("normalize", normalize):
             raise ValueError("normalize must be False with a gate: what is left of a faded sum is no sum of weights")
         super().__init__(dim, *sizes, normalize=False, **more)
         self.gate = nn.Linear(dim, self.heads, bias=False)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._check import is_whole_number, shown
+from ._check import is_whole_number, shown, whole_number
 from .masks import Visibility
 from .positions import check_ids, document_positions, spread
 
@@ -15,9 +15,13 @@ from .positions import check_ids, document_positions, spread
 def default_loss_mask(seen: Visibility, total_len: int, *, device=None) -> Tensor:
     """Return which rows carry loss, bool (T,) or (B, T): the last prefix token and every target, in each document.
 
+    ValueError if a prefix, a length or the documents are longer than total_len.
+
     >>> default_loss_mask(Visibility(3), 7).int()
     tensor([0, 0, 1, 1, 1, 1, 1], dtype=torch.int32)
     """
+    total_len = whole_number("total_len", total_len)
+    seen.check(total_len)
     documents, prefix = seen.document_lens, seen.prefix_len
     if documents is not None:  # what is left of the row behind the documents has a prefix without end
         position = document_positions(documents, total_len, device=device)
@@ -34,9 +38,23 @@ def default_loss_mask(seen: Visibility, total_len: int, *, device=None) -> Tenso
 def masked_loss(logits: Tensor, targets: Tensor, loss_mask: Tensor) -> Tensor:
     """Return the mean cross-entropy, in nats, of the rows that loss_mask allows; 0 if it allows none.
 
-    logits (B, T, V), targets (B, T), loss_mask bool (T,) or (B, T).
+    logits (B, T, V), targets (B, T), loss_mask bool (T,) or (B, T). ValueError for other shapes, and for a target that
+    carries loss and is not 0..V - 1; TypeError for a loss_mask that is not bool, and targets that are not integers.
     """
+    if not isinstance(logits, Tensor) or logits.dim() != 3:
+        raise ValueError(f"logits must be a tensor (batch, length, vocab_size), got {shown(logits)}")
     batch, total, vocab_size = logits.shape
+    check_scored(targets, loss_mask, batch, total)
+    targets = targets.masked_fill(~loss_mask, 0)
+    check_ids("targets", targets, vocab_size, "vocab_size")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
+    losses = F.cross_entropy(logits, targets.flatten().long(), reduction="none").view(batch, total)
+    # No rows at all is no mistake (a batch may hold nothing but prefixes), but 0/0 would be: one NaN ruins all weights.
+    return losses.masked_fill(~loss_mask, 0).sum() / loss_mask.expand(batch, total).sum().clamp(min=1)
+
+
+def check_scored(targets, loss_mask, batch: int, total: int) -> None:
+    """Refuse targets that are not (B, T), and a loss_mask that is not bool (T,) or (B, T)."""
     shapes = {"targets": [(batch, total)], "loss_mask": [(total,), (batch, total)]}
     for name, value in (("targets", targets), ("loss_mask", loss_mask)):
         if not isinstance(value, Tensor) or tuple(value.shape) not in shapes[name]:
@@ -45,9 +63,3 @@ def masked_loss(logits: Tensor, targets: Tensor, loss_mask: Tensor) -> Tensor:
             )
     if loss_mask.dtype != torch.bool:
         raise TypeError(f"loss_mask must be bool, True = carries loss, got {shown(loss_mask)}")
-    targets = targets.masked_fill(~loss_mask, 0)
-    check_ids("targets", targets, vocab_size, "vocab_size")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-    losses = F.cross_entropy(logits, targets.flatten().long(), reduction="none").view(batch, total)
-    # No rows at all is no mistake (a batch may hold nothing but prefixes), but 0/0 would be: one NaN ruins all weights.
-    return losses.masked_fill(~loss_mask, 0).sum() / loss_mask.expand(batch, total).sum().clamp(min=1)

@@ -141,6 +141,9 @@ class Visibility:
     Lists and integer tensors are kept as ints and tuples, so that equal ones compare equal and can key a cache.
     `mask(total_len)` is the bool mask, (T, T) if nothing differs between examples, else (B, 1, T, T).
 
+    TypeError for what is no length; ValueError if a prefix is longer than its document, or if what is given per example
+    tells of unequally many.
+
     >>> Visibility([2, 1], document_lens=[3, 2]).mask(6).int()
     tensor([[1, 1, 0, 0, 0, 0],
             [1, 1, 0, 0, 0, 0],
@@ -186,6 +189,20 @@ class Visibility:
     def batch_size(self) -> int | None:
         """The number of examples told apart, or None if one mask serves any batch."""
         return next(iter(self._batch_sizes().values()), None)
+
+    def check(self, total_len: int, name: str = "total_len") -> None:
+        """Refuse (ValueError) what goes beyond rows of total_len tokens, a length that the caller knows as `name`."""
+        limit = {"high": total_len, "high_name": name}
+        if self.document_lens is not None:
+            rows = self.document_lens if is_rows(self.document_lens) else (self.document_lens,)
+            if (longest := max(map(sum, rows))) > total_len:
+                raise ValueError(f"document_lens add up to {short(longest)}, more than {name} = {total_len}")
+        elif is_whole_number(self.prefix_len):
+            whole_number("prefix_len", self.prefix_len, **limit)
+        else:
+            whole_numbers("prefix_len", self.prefix_len, **limit)
+        if self.lengths is not None:
+            whole_numbers("lengths", self.lengths, **limit)
 
     def mask(self, total_len: int, *, device=None) -> Tensor:
         """Return the bool mask, (T, T) or (B, 1, T, T); a length above total_len is an error."""

@@ -12,94 +12,26 @@ P tokens, the prefix, all see each other, where a decoder would let each see the
 Shapes: tokens (B, T), logits (B, T, vocab_size).
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_device, short, shown, whole_number
+from ._check import check_device, short, shown
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
-from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
-from .layers import ATTENTIONS, BLOCKS, MLPS, NORMS, one_of
-from .linear_layers import FEATURE_MAPS
+from .config import POSITIONS, Config
+from .decoding_cache import DecodingCache
+from .generation import Step, evaluating, generate
+from .layers import BLOCKS, NORMS
 from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
 from .state_cache import StateCache
+from .vocabulary import Vocabulary
 
-POSITIONS = ("rotary", "learned", "glm", "glm_rotary")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """The sizes and choices that make a model; what is None is filled in."""
-
-    vocab_size: int
-    dim: int = 128  # features of a token, between the layers
-    layers: int = 4
-    heads: int = 4
-    kv_heads: int | None = None  # key/value heads, each shared by heads / kv_heads queries; None: heads
-    head_dim: int | None = None  # None: dim / heads
-    value_dim: int | None = None  # None: head_dim
-    hidden: int | None = None  # features within the MLP; None: 4 dim, or 8/3 dim for SwiGLU, as many weights
-    max_len: int = 256  # the most tokens in a row
-    attention: str = "softmax"  # or linear; jrt, with a second stream over the prefix; gated, whose state fades
-    feature_map: str = "elu_plus_one"  # of attention without a softmax, as are the next two; or taylor_exp, identity
-    normalize: bool | None = None  # divide by the sum of the weights; None: yes, but for gated and identity
-    output_norm: bool = False  # norm what each head has read
-    block: str = "serial"  # or parallel: attention and the MLP side by side
-    positions: str = "rotary"  # or learned; or with GLM's block positions, glm (two learned tables) or glm_rotary
-    norm: str = "rmsnorm"  # or layernorm
-    mlp: str = "swiglu"  # or gelu
-    tied: bool = True  # one table for the tokens that come in and those that go out
-    dropout: float = 0.0
-
-    def __post_init__(self):
-        for name in ("vocab_size", "dim", "layers", "heads", "max_len"):
-            whole_number(name, getattr(self, name), low=1)
-        if self.head_dim is None and self.dim % self.heads:
-            raise ValueError(
-                f"dim must be a multiple of heads if head_dim is not given, got {self.dim} and {self.heads}"
-            )
-        swiglu_hidden = -(-8 * self.dim // 24) * 8  # 8/3 dim, rounded up to a multiple of 8: as many weights as 4 dim
-        filled = {
-            "kv_heads": self.heads,
-            "head_dim": self.dim // self.heads,
-            "hidden": swiglu_hidden if self.mlp == "swiglu" else 4 * self.dim,
-        }
-        if self.value_dim is not None:
-            whole_number("value_dim", self.value_dim, low=1)
-        if self.normalize is None:
-            divides = self.attention != "gated" and self.feature_map != "identity"
-            object.__setattr__(self, "normalize", divides)
-        for name, value in filled.items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
-            whole_number(name, getattr(self, name), low=1)
-        if self.positions == "glm_rotary" and self.head_dim % 4:
-            raise ValueError(f"head_dim must be a multiple of 4 for glm_rotary, got {self.head_dim}")
-        choices = {"attention": ATTENTIONS, "feature_map": FEATURE_MAPS, "block": BLOCKS, "positions": POSITIONS}
-        for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
-            one_of(name, getattr(self, name), allowed)
-        for name in ("tied", "normalize", "output_norm"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False, got {shown(getattr(self, name))}")
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(self.dropout)}")
-
-    @property
-    def has_blocks(self) -> bool:
-        """Whether a token has a block position beside its position (`course_lib.glm`)."""
-        return self.positions.startswith("glm")
-
-    @property
-    def attention_choices(self) -> dict:
-        """What an attention layer of this kind takes besides its sizes."""
-        names = ("value_dim", "feature_map", "normalize", "output_norm")
-        return {name: getattr(self, name) for name in names[: 1 if self.attention == "softmax" else None]}
+__all__ = ["POSITIONS", "Config", "PrefixLM"]
 
 
 class PrefixLM(nn.Module):
@@ -107,6 +39,8 @@ class PrefixLM(nn.Module):
 
     def __init__(self, config: Config):
         super().__init__()
+        if not isinstance(config, Config):
+            raise TypeError(f"config must be a Config, got {shown(config)}")
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         tables = {"learned": 1, "glm": 2}.get(config.positions, 0)
@@ -119,7 +53,7 @@ class PrefixLM(nn.Module):
                 head_dim=config.head_dim,
                 hidden=config.hidden,
                 kv_heads=config.kv_heads,
-                rotary=config.positions in ("rotary", "glm_rotary"),
+                rotary=config.rotary,
                 norm=config.norm,
                 mlp=config.mlp,
                 dropout=config.dropout,
@@ -191,6 +125,10 @@ class PrefixLM(nn.Module):
     ) -> Tensor:
         """Return what the last layer says of each token, normed, (B, T, dim)."""
         positions = self._check(tokens, seen, positions, block_positions)
+        if cache is not None and not isinstance(cache, DecodingCache):
+            raise TypeError(f"cache must be a KVCache or a StateCache, got {shown(cache)}")
+        if cache is not None and cache.model is not self:
+            raise ValueError("cache must be one that was made for this model: what it holds comes from other weights")
         call = None if cache is None else cache.begin(tokens, seen, positions)
         mask, positions = self._placed(tokens, seen, positions) if call is None else (call.mask, call.positions)
         x = self.embed(tokens, positions)
@@ -253,52 +191,53 @@ class PrefixLM(nn.Module):
 
         All is checked at once, before the first token is asked for. Dropout is off.
         """
-        device, config = self.embedding.weight.device, self.config
-        prompt, seen, longest = read_prompt(prompt, lengths=lengths, prefix_len=prefix_len, device=device)
-        self._check(prompt, seen)
-        room = {"high": config.max_len - longest + 1, "high_name": "what max_len leaves"}  # the last one is never read
-        whole_number("max_new_tokens", max_new_tokens, **room)
-        check_sampling(temperature, top_k, top_p, config.vocab_size)
-        if stop_id is not None:
-            whole_number("stop_id", stop_id, high=config.vocab_size - 1)
-        rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
-        if config.attention == "softmax":
-            cache = KVCache(self, len(prompt), capacity=min(longest + max_new_tokens, config.max_len))
-        else:
-            cache = StateCache(self, len(prompt))
-        with evaluating(self):
-            cache.begin(prompt, seen, None)  # refuses a prefix that is longer than its prompt now, and not later
         choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        return self._stream(prompt, seen, cache, max_new_tokens, choose, rng, stop_id)
+        return generate(
+            self, prompt, max_new_tokens, prefix_len=prefix_len, lengths=lengths, seed=seed, stop_id=stop_id, **choose
+        )
 
-    def _stream(self, tokens, seen, cache, max_new_tokens, choose, rng, stop_id) -> Iterator[Step]:
-        done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-        for _ in range(max_new_tokens):
-            with evaluating(self):  # not while the caller has the word
-                self.hidden(tokens, seen, cache=cache)  # first the whole prompt, then one token at a time
-                logits = cache.next_logits()
-            probs = next_token_probs(logits, **choose)
-            ids = probs.argmax(1) if choose["temperature"] == 0 else torch.multinomial(probs, 1, generator=rng)[:, 0]
-            if stop_id is not None:
-                ids = ids.masked_fill(done, stop_id)
-                done = done | (ids == stop_id)
-            yield Step(ids, logits, probs, done)
-            if done.all():
-                return
-            tokens, seen = ids[:, None], Visibility(seen.prefix_len)
-
-    def save(self, path) -> None:
-        """Write the config and the weights to a file."""
-        save_checkpoint(path, self.config, self.state_dict())
+    def save(self, path, *, vocabulary: Vocabulary | None = None) -> None:
+        """Write the config and the weights to a file, and with them the fingerprint of the vocabulary, if given."""
+        about = {} if vocabulary is None else {"vocabulary": self.check_vocabulary(vocabulary).fingerprint}
+        save_checkpoint(path, self.config, self.state_dict(), about=about)
 
     @classmethod
-    def load(cls, path, *, config: Config | None = None, device=None) -> "PrefixLM":
-        """Read what `save` wrote; ValueError, naming the file, if it is damaged, foreign, or not of this config."""
-        return load_checkpoint(path, cls, Config, config).to(device)
+    def load(
+        cls, path, *, config: Config | None = None, vocabulary: Vocabulary | None = None, device=None
+    ) -> "PrefixLM":
+        """Read what `save` wrote, on the CPU unless device is given.
+
+        ValueError, naming the file, if it is damaged, foreign, not of this config, or was not saved with this
+        vocabulary.
+        """
+        vocabulary = None if vocabulary is None else _as_vocabulary(vocabulary)
+        return load_checkpoint(path, cls, Config, config, vocabulary).to(device)
+
+    def check_vocabulary(self, vocabulary) -> Vocabulary:
+        """Return a vocabulary that has an id for each row of the model's table; TypeError or ValueError otherwise."""
+        if len(_as_vocabulary(vocabulary)) != self.config.vocab_size:
+            raise ValueError(
+                f"vocabulary must be the model's own: it has {len(vocabulary)} tokens, and the model's vocab_size is "
+                f"{self.config.vocab_size}"
+            )
+        return vocabulary
+
+    def check_tokens(self, name: str, tokens, seen: Visibility) -> None:
+        """Refuse what this model cannot read, under the name that the caller gave it; and lengths of another batch."""
+        check_ids(name, tokens, self.config.vocab_size, "vocab_size")
+        check_device(name, tokens, self.embedding.weight.device)
+        if tokens.dim() != 2:
+            raise ValueError(f"{name} must be (batch, length), got shape {tuple(tokens.shape)}")
+        batch, total = tokens.shape
+        if total > self.config.max_len:
+            raise ValueError(f"{name} must be at most max_len = {self.config.max_len} long, got {short(total)}")
+        if seen.batch_size not in (None, batch):
+            raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but {name} are of {batch}")
 
     def _placed(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return who sees whom, and where each token stands."""
+        """Return who sees whom, and where each token stands, for rows that are read as a whole."""
         total = tokens.shape[1]
+        seen.check(total, "the length of tokens")
         if positions is None:
             documents = (total,) if seen.document_lens is None else seen.document_lens
             positions = document_positions(documents, total, device=tokens.device)
@@ -309,15 +248,8 @@ class PrefixLM(nn.Module):
 
     def _check(self, tokens: Tensor, seen: Visibility, positions=None, block_positions=None) -> Tensor | None:
         """Refuse what does not fit; return the positions as the layers take them, (B, T, 2) if there are blocks."""
-        check_ids("tokens", tokens, self.config.vocab_size, "vocab_size")
-        check_device("tokens", tokens, self.embedding.weight.device)
-        if tokens.dim() != 2:
-            raise ValueError(f"tokens must be (batch, length), got shape {tuple(tokens.shape)}")
+        self.check_tokens("tokens", tokens, seen)
         batch, total = tokens.shape
-        if total > self.config.max_len:
-            raise ValueError(f"tokens must be at most max_len = {self.config.max_len} long, got {short(total)}")
-        if seen.batch_size not in (None, batch):
-            raise ValueError(f"prefix_len and lengths tell of {seen.batch_size} examples, but tokens are of {batch}")
         for name, ids in (("positions", positions), ("block_positions", block_positions)):
             if ids is not None:
                 check_positions(ids, batch, total, name)
@@ -331,6 +263,12 @@ class PrefixLM(nn.Module):
             raise ValueError("block_positions need positions beside them, got None")
         blocks = torch.zeros_like(positions) if block_positions is None else block_positions
         return _with_blocks(positions, blocks, tokens.shape)
+
+
+def _as_vocabulary(value) -> Vocabulary:
+    if not isinstance(value, Vocabulary):
+        raise TypeError(f"vocabulary must be a Vocabulary, got {shown(value)}")
+    return value
 
 
 def _with_blocks(positions: Tensor, block_positions: Tensor, shape) -> Tensor:

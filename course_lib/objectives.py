@@ -48,6 +48,15 @@ class Example(NamedTuple):
     prefix_len: int | Tensor
     lengths: Tensor | None = None
 
+    def arguments(self) -> dict:
+        """Return the arguments of `PrefixLM.forward`, for a batch."""
+        arguments = self._asdict()
+        return {"tokens": arguments.pop("inputs"), **arguments}
+
+    def to(self, device) -> "Example":
+        """Return the same example with its tensors on a device."""
+        return self._make(one.to(device) if isinstance(one, Tensor) else one for one in self)
+
 
 def causal_lm(ids) -> Example:
     """Predict every token from those before it: all of the text carries loss.

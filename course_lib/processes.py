@@ -6,20 +6,24 @@ They talk over the loopback interface and meet by a file, so it works without a 
 import contextlib
 import json
 import os
+import pickle
 import sys
 import tempfile
 import time
 import traceback
 from datetime import timedelta
+from numbers import Real
 from pathlib import Path
 
 import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from ._check import whole_number
+from ._check import short, shown, whole_number
 
 __all__ = ["in_group", "launch"]
+
+MOST_SECONDS = 86_400  # a day; far longer ones overflow in the operating system
 
 
 def launch(work, *, world: int = 2, timeout: float = 60.0, **settings):
@@ -27,14 +31,26 @@ def launch(work, *, world: int = 2, timeout: float = 60.0, **settings):
 
     work        a function that a new process can import, so not one of a notebook's own; what it returns is turned to
                 JSON and back.
-    timeout     in seconds, for everything, starting Python and importing torch included.
+    timeout     in seconds, above 0 and at most a day, for everything, starting Python and importing torch included.
 
     Each process computes with one thread. Whatever happens, none is left running. A script that calls this has to do so
     under `if __name__ == "__main__":`, as for all of multiprocessing with new processes.
 
-    Raises TimeoutError, and RuntimeError where torch has no gloo, or with the traceback of the first process to fail.
+    Raises TypeError or ValueError for what cannot be done so; TimeoutError, and RuntimeError where torch has no gloo,
+    or with the traceback of the first process to fail.
     """
-    whole_number("world", world, low=1)
+    world = whole_number("world", world, low=1)
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"timeout must be a number of seconds, got {shown(timeout)}")
+    if not 0 < timeout <= MOST_SECONDS:
+        raise ValueError(f"timeout must be above 0 and at most {MOST_SECONDS} seconds, got {short(timeout)}")
+    try:
+        importable = callable(work) and pickle.dumps((work, settings))
+    except Exception:  # whatever somebody's own objects raise
+        importable = False
+    if not importable:
+        told = f"{shown(work)} with {short(settings)}"
+        raise TypeError(f"work must be a function that a new process can import, with settings that can, got {told}")
     if not (dist.is_available() and dist.is_gloo_available()):
         raise RuntimeError("this torch was built without torch.distributed or its gloo, by which the processes talk")
     end = time.monotonic() + timeout

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._check import whole_number
+from ._check import mixed_seed, whole_number
+from .arms import changed, new_run
 from .layers import one_of
-from .model import Config, PrefixLM
+from .model import PrefixLM
 from .objectives import Example
 from .training import Run
 
@@ -41,7 +42,7 @@ RECALL = {
     "positions": "learned", "norm": "layernorm", "mlp": "gelu", "max_len": 128, "tied": False,
     "batch_size": 64, "steps": 800, "learning_rate": 3e-3,
 }  # fmt: skip
-HELD_OUT = 512
+HELD_OUT, HELD_OUT_SEED = 512, 10**6  # a seed that no training run has
 # ids: first each value alone, the answers, so that a head with one row for each can name them; questions; facts
 FIRST_QUESTION, FIRST_FACT = VALUES, VALUES + KEYS
 VOCAB_SIZE = VALUES + KEYS + KEYS * VALUES
@@ -53,9 +54,9 @@ def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0],
     prefix_len is the whole prefix, or 0 for a causal reading. Loss falls on the questions of the target alone, whose
     targets are the values. A batch is a function of its seed and step alone.
     """
-    whole_number("size", size, low=1)
+    size = whole_number("size", size, low=1)
     one_of("order", order, ORDERS)
-    rng = torch.Generator().manual_seed(whole_number("seed", seed) * 1_000_003 + whole_number("step", step))
+    rng = torch.Generator().manual_seed(mixed_seed(seed, step))
     keys = torch.rand(size, KEYS, generator=rng).argsort(1)[:, :FACTS]
     values = torch.randint(VALUES, (size, FACTS), generator=rng)
     asked = torch.rand(size, FACTS, generator=rng).argsort(1)[:, :QUESTIONS]
@@ -76,40 +77,42 @@ def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0],
 def recall_run(seed: int, arm: str, *, steps: int | None = None, device=None, **sizes) -> Run:
     """Return a run, not begun, of one of ARMS. Evaluated is "recalled": the share of held-out questions answered right.
 
-    seed: of the initial weights and of the batches. device: where the model trains, the CPU unless given. sizes: in
-    place of those of RECALL.
+    seed: of the initial weights and of the batches; any but HELD_OUT_SEED. device: where the model trains, the CPU
+    unless given. sizes: in place of those of RECALL; its names, and those of `Config` but vocab_size.
     """
     one_of("arm", arm, ARMS)
+    if whole_number("seed", seed) == HELD_OUT_SEED:
+        raise ValueError(f"seed must not be {HELD_OUT_SEED}: the held-out questions are drawn from it")
     attention, prefix, order = ARMS[arm]
     how = {"order": order, "prefix": prefix}
 
     def recalled(model) -> dict[str, float]:
-        held_out = recall_batch(HELD_OUT, 10**6, **how)  # no training run has this seed
-        device = model.embedding.weight.device
-        held_out = held_out._make(one if one is None else one.to(device) for one in held_out)
+        held_out = recall_batch(HELD_OUT, HELD_OUT_SEED, **how).to(model.embedding.weight.device)
         logits, _ = model(held_out.inputs, held_out.prefix_len)
         right = logits[:, -QUESTIONS:].argmax(-1) == held_out.targets[:, -QUESTIONS:]
         return {"recalled": right.float().mean().item()}
 
-    chosen = RECALL | {"attention": attention} | sizes
-    batch_size, asked_steps, rate = (chosen.pop(name) for name in ("batch_size", "steps", "learning_rate"))
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        model = PrefixLM(Config(vocab_size=VOCAB_SIZE, **chosen))
-        model.embedding = _FactEmbedding(model.config.dim)
-        model.head = nn.Linear(model.config.dim, VALUES, bias=False)  # nothing but a value is ever an answer
-        for module in model.modules():
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()  # the model's own beginning, 0.02, is for wide layers
-    return Run(
-        model.to(device),
-        lambda step: recall_batch(batch_size, seed, step=step, **how),
-        steps=asked_steps if steps is None else steps,
-        learning_rate=rate,
-        seed=seed,
+    sizes = changed(RECALL, {"attention": attention} | sizes, "sizes")
+    return new_run(
+        seed,
+        sizes,
+        VOCAB_SIZE,
+        lambda step: recall_batch(sizes["batch_size"], seed, step=step, **how),
+        steps=steps,
         evaluate=recalled,
         objective=f"recall: {arm}",
+        device=device,
+        rebuilt=_rebuilt,
     )
+
+
+def _rebuilt(model: PrefixLM) -> None:
+    """Give a model vectors of facts, a head for values alone, and torch's own first weights."""
+    model.embedding = _FactEmbedding(model.config.dim)
+    model.head = nn.Linear(model.config.dim, VALUES, bias=False)  # nothing but a value is ever an answer
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()  # the model's own beginning, 0.02, is for wide layers
 
 
 class _FactEmbedding(nn.Module):

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._check import check_device, one_or_each, shown
+from ._check import check_device, check_flag, one_or_each, shown
 from ._group import Traffic, Wires
 from ._sequence_states import Outside, joined
-from .kernels._inputs import check_eps, check_flag, check_qkv, check_scale, check_state
+from .kernels._inputs import check_eps, check_qkv, check_scale, check_state
 from .kernels.linear import LinearState, prefix_linear_attention
 from .sequence_costs import first_of_target
 

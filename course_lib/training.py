@@ -4,6 +4,7 @@
     run.train()          # Interrupt, or run.stop() from another thread, ends it between two steps
     run.train()          # goes on where it stopped; nothing is lost, and nothing is done twice
     run.record           # what happened: losses, tokens, seconds, machine
+    run.save(path)       # and Run.load(path, batch_of=batch_of) goes on with it in another kernel
 
 What a step does depends on the weights, the optimizer, the seed and the number of the step, and on nothing else. So on
 the CPU, with the same number of threads, the same run gives the same bits, however often it was stopped on the way.
@@ -11,20 +12,19 @@ the CPU, with the same number of threads, the same run gives the same bits, howe
 
 import dataclasses
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Real
 
 import torch
-from torch import Tensor
 
-from ._check import is_whole_number, short, shown, whole_number
+from ._batch import read_batch
+from ._check import is_whole_number, mixed_seed, short, shown, whole_number
+from ._interrupts import interrupts
+from ._saved_run import load_run, save_run
 from .generation import evaluating
-from .loss import default_loss_mask
-from .masks import Visibility
 from .model import PrefixLM
 from .objectives import Example
 from .training_record import Record, machine, today
@@ -39,8 +39,14 @@ def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int, cooldow
     the peak, the lower one counts. In a run of a few hundred steps, where a model learns one thing after the other,
     what it gains in the long middle is lost under a cosine, which is low by then.
 
+    ValueError for a step that the run does not have, and for a line that is longer than the run.
+
     Sources: Goyal et al. 2017, section 2.2 (warm-up); Hägele et al. 2024, arXiv 2405.18392 (constant, then cooldown).
     """
+    steps = whole_number("steps", steps, low=1)
+    step = whole_number("step", step, high=steps - 1, high_name="steps - 1")
+    limit = {"high": steps, "high_name": "steps"}
+    warmup, cooldown = whole_number("warmup", warmup, **limit), whole_number("cooldown", cooldown, **limit)
     up = (step + 1) / warmup if warmup else 1.0
     down = (steps - step) / cooldown if cooldown else 1.0
     return peak * min(1.0, up, down)
@@ -64,7 +70,7 @@ class Run:
     objective       for the record: what is trained, in words.
 
     `train` may be called from any thread, but from one at a time. AdamW: Loshchilov and Hutter 2019, with betas 0.9 and
-    0.99, as suits a few hundred steps.
+    0.99, as suits a few hundred steps. TypeError or ValueError, naming the argument, for what is not allowed.
     """
 
     def __init__(
@@ -85,19 +91,17 @@ class Run:
     ):
         if not isinstance(model, PrefixLM):
             raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
-        for name, value, needed in (("batch_of", batch_of, True), ("evaluate", evaluate, False)):
-            if not callable(value) and (needed or value is not None):
-                raise TypeError(f"{name} must be a function, got {shown(value)}")
+        _check_functions(batch_of, evaluate)
         if not isinstance(objective, str):
             raise TypeError(f"objective must be words, got {shown(objective)}")
         self.steps = whole_number("steps", steps, low=1)
-        limit = {"high": steps, "high_name": "steps"}
+        limit = {"high": self.steps, "high_name": "steps"}
         self.warmup = self.steps // 10 if warmup is None else whole_number("warmup", warmup, **limit)
         self.cooldown = self.steps // 4 if cooldown is None else whole_number("cooldown", cooldown, **limit)
         self.learning_rate = _positive("learning_rate", learning_rate)
         self.clip = None if clip is None else _positive("clip", clip)
         if evaluate_every is not None:
-            whole_number("evaluate_every", evaluate_every, low=1)
+            evaluate_every = whole_number("evaluate_every", evaluate_every, low=1)
             if evaluate is None:
                 raise ValueError("evaluate_every is of no use without evaluate")
         self.model, self.batch_of, self.evaluate, self.evaluate_every = model, batch_of, evaluate, evaluate_every
@@ -128,7 +132,7 @@ class Run:
             date=today(),
         )
         self._stop, self._training = threading.Event(), threading.Lock()
-        self._committing = False
+        self._thread, self._committing = None, False
 
     @property
     def step(self) -> int:
@@ -137,6 +141,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        """Whether all steps are done."""
         return self.step == self.steps
 
     def stop(self) -> None:
@@ -153,13 +158,15 @@ class Run:
         Raises FloatingPointError, and takes no step, when the loss or its gradient is not finite.
         """
         until = self.steps if until is None else whole_number("until", until, high=self.steps, high_name="steps")
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step must be a function, got {shown(on_step)}")
         if not self._training.acquire(blocking=False):
             raise RuntimeError("this run is being trained already; call stop() and wait, or let it end")
-        mode = self.model.training
+        mode, self._thread = self.model.training, threading.get_ident()
         try:
             self._stop.clear()
             self.model.train()
-            with self._interrupts():
+            with interrupts(self._stop, lambda: self._committing):
                 self._evaluate()
                 while self.step < until and not self._stop.is_set():
                     self._take_step()
@@ -174,9 +181,32 @@ class Run:
             self._training.release()
         return self.record
 
+    def save(self, path) -> None:
+        """Write the run to a file: the weights, the optimizer's moments and the record, between two steps.
+
+        It may be called from `on_step`. RuntimeError while another thread trains; ValueError for a model with other
+        weights than its config says, such as that of `recall`.
+        """
+        if self._training.locked() and self._thread != threading.get_ident():
+            raise RuntimeError(
+                "this run is being trained in another thread; save it in its on_step, or stop() it first"
+            )
+        save_run(path, self)
+
+    @classmethod
+    def load(cls, path, *, batch_of, evaluate=None, device=None) -> "Run":
+        """Read what `save` wrote, and go on as if nothing had happened in between, on the CPU unless device is given.
+
+        batch_of, evaluate: as the run was made with; no file holds a function. What was recorded stays, the machine
+        and the date of the beginning too; a number that an evaluation found and that was not finite is NaN. ValueError,
+        naming the file, if it is damaged or foreign.
+        """
+        _check_functions(batch_of, evaluate)
+        return load_run(path, cls, batch_of, evaluate, device)
+
     def _take_step(self) -> None:
         started, step = time.perf_counter(), self.step
-        batch, read, taught = _checked(self.batch_of(step), self._weights[0].device)
+        batch, read, taught = read_batch(self.batch_of(step), self._weights[0].device, "batch_of must return")
         self.optimizer.zero_grad()
         with _random(self.record.seed, step, self._weights[0].device):
             loss = self.model(**batch)[1]
@@ -206,69 +236,38 @@ class Run:
         with torch.no_grad(), evaluating(self.model):
             self.record.add_evaluation(self.step, self.evaluate(self.model))
 
-    @contextmanager
-    def _interrupts(self) -> Iterator[None]:
-        """Let the first Interrupt (Ctrl-C) ask for a stop; let the second one raise, unless a step is being written."""
-        # Python runs signal handlers in the main thread alone, and elsewhere raises no KeyboardInterrupt either.
-        before = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
-        if before in (None, signal.SIG_IGN):
-            yield
-            return
-
-        def on_interrupt(number, frame):
-            again = self._stop.is_set()
-            self._stop.set()
-            if again and not self._committing:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, on_interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
 
 @torch.no_grad()
 def target_loss(model: PrefixLM, examples) -> float:
-    """Return the mean loss of all tokens that carry it, over a batch of examples (an Example) or several.
+    """Return the mean loss of all tokens that carry it, over a batch of examples or several.
 
-    Dropout is off. 0 if no token carries loss.
+    examples: an Example of a batch, or a dict of arguments of `PrefixLM.forward`, targets included; or an iterable of
+    such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
     """
+    if isinstance(examples, (Example, dict)):
+        examples = [examples]
+    elif not isinstance(examples, Iterable):
+        raise TypeError(f"examples must be an Example, a dict, or a list of them, got {shown(examples)}")
     total, count = 0.0, 0
     with evaluating(model):
-        for example in [examples] if isinstance(examples, Example) else examples:
-            batch, _, taught = _checked(example, model.embedding.weight.device)
+        for i, example in enumerate(examples):
+            batch, _, taught = read_batch(example, model.embedding.weight.device, f"examples[{i}] must be")
             total += model(**batch)[1].item() * taught
             count += taught
     return total / max(count, 1)
 
 
-def _checked(batch: Example | dict, device) -> tuple[dict, int, int]:
-    """Return the arguments of PrefixLM.forward on the device, how many tokens are read, and how many carry loss."""
-    if isinstance(batch, Example):
-        names = ("tokens", "targets", "loss_mask", "prefix_len", "lengths")
-        batch = dict(zip(names, batch, strict=True))
-    if not isinstance(batch, dict) or not {"tokens", "prefix_len", "targets"} <= batch.keys():
-        what = f"a dict of {', '.join(batch)}" if isinstance(batch, dict) else shown(batch)
-        raise TypeError(
-            f"batch_of must return an Example, or a dict with tokens, prefix_len and targets, got {short(what)}"
-        )
-    batch = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
-    tokens = batch["tokens"]
-    if not isinstance(tokens, Tensor) or tokens.dim() != 2:
-        raise ValueError(f"batch_of must return a batch, tokens (batch, length), got {shown(tokens)}")
-    seen = Visibility(batch["prefix_len"], batch.get("lengths"), batch.get("document_lens"))
-    if batch.get("loss_mask") is None:
-        batch["loss_mask"] = default_loss_mask(seen, tokens.shape[1], device=device)
-    read = tokens.numel() if seen.lengths is None else sum(seen.lengths)
-    return batch, read, int(batch["loss_mask"].expand(tokens.shape).sum())
+def _check_functions(batch_of, evaluate) -> None:
+    for name, value, needed in (("batch_of", batch_of, True), ("evaluate", evaluate, False)):
+        if not callable(value) and (needed or value is not None):
+            raise TypeError(f"{name} must be a function, got {shown(value)}")
 
 
 @contextmanager
 def _random(seed: int, step: int, device: torch.device) -> Iterator[None]:
     """Give this step random numbers of its own, and leave everybody else's as they are."""
     with torch.random.fork_rng([] if device.type == "cpu" else [device]):
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        torch.manual_seed(mixed_seed(seed, step))
         yield
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from course_lib import arms, blank_arms, recall
-from course_lib.objectives import prefix_lm_batch
+from course_lib.objectives import prefix_lm, prefix_lm_batch
 from course_lib.training import target_loss
 
 EVERYWHERE, CAUSAL, PREFIX = arms.ARMS
@@ -37,6 +37,68 @@ def test_an_arm_changes_the_mask_or_the_loss_and_never_the_tokens():
     assert prefix.loss_mask.int().tolist() == [[0, 1, 1, 1, 1], [0, 0, 0, 1, 0]]
     assert torch.equal(causal.loss_mask, prefix.loss_mask)
     assert everywhere.loss_mask.int().tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]
+
+
+def test_an_example_without_lengths_and_one_text_alone_are_read_alike():
+    without = prefix_lm_batch(torch.arange(12).view(2, 6) + 50, [2, 4])._replace(lengths=None)
+    alone = prefix_lm(torch.arange(6) + 50, 2)
+    for arm, wanted in ((EVERYWHERE, [1, 1, 1, 1, 1]), (CAUSAL, [0, 1, 1, 1, 1])):
+        assert arms.as_arm(without, arm).loss_mask.int()[0].tolist() == wanted
+        assert arms.as_arm(alone, arm).loss_mask.int().tolist() == wanted
+        assert arms.as_arm(alone, arm).prefix_len == 0
+    with pytest.raises(TypeError, match="example must be an Example, such as prefix_lm_batch returns, got 3"):
+        arms.as_arm(3, PREFIX)
+
+
+@pytest.mark.parametrize("make", [arms.storyteller_run, arms.text_run])
+def test_every_change_is_made(make, small):
+    run = make(0, PREFIX, changes={"batch_size": 3, "steps": 5, "learning_rate": 0.5, "layers": 2, "block": "parallel"})
+    assert run.batch_of(0).inputs.shape[0] == 3
+    assert (run.steps, run.learning_rate) == (5, 0.5)
+    assert (run.model.config.layers, run.model.config.block) == (2, "parallel")
+
+
+def test_windows_and_words_are_as_many_as_asked_for(small):
+    run = arms.text_run(0, PREFIX, changes={"window_len": 9, "words": 20})
+    assert run.batch_of(0).inputs.shape[1] == 8
+    assert run.model.config.vocab_size == len(arms.Vocabulary([])) + 20
+    assert arms.corpus(None, 9, 20).held_out.shape[1] == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ("ab", TypeError, "changes must be a dict, such as"),
+        ({"vocab_size": 9}, ValueError, r"changes must be of attention, batch_size, .*; got \['vocab_size'\]"),
+        ({"wings": 2, "dim": 8}, ValueError, r"steps, .*got \['wings'\]"),
+        ({"window_len": 1}, ValueError, "window_len must be at least 2, got 1"),
+        ({"words": 0}, ValueError, "words must be at least 1, got 0"),
+    ],
+)
+def test_a_change_that_there_is_not_is_refused(changes, error, says):
+    with pytest.raises(error, match=says):
+        arms.text_run(0, PREFIX, changes=changes)
+    if isinstance(changes, dict):
+        with pytest.raises(ValueError, match="changes must be of"):
+            arms.storyteller_run(0, PREFIX, changes={**changes, "window_len": 3})
+
+
+@pytest.mark.parametrize("seed", [2**60, 2**63 - 1])
+def test_any_seed_trains(seed, small, monkeypatch):
+    """torch takes numbers of 64 bits, and a seed is mixed with the step."""
+    monkeypatch.setattr(blank_arms, "BLANKS", blank_arms.BLANKS | {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2})
+    monkeypatch.setattr(blank_arms, "GLM", blank_arms.GLM | {"dim": 16, "layers": 1, "heads": 2, "batch_size": 2})
+    makes = (
+        lambda: arms.text_run(seed, PREFIX),
+        lambda: arms.storyteller_run(seed, PREFIX),
+        lambda: blank_arms.blank_arm_run(seed, blank_arms.BLANK_ARMS[0]),
+        lambda: blank_arms.glm_run(seed),
+        lambda: recall.recall_run(seed, next(iter(recall.ARMS)), batch_size=2, dim=16),
+    )
+    for make in makes:
+        run = make()
+        run.evaluate = None
+        assert run.train(1).steps_done == 1
 
 
 @pytest.mark.parametrize("make", [arms.storyteller_run, arms.text_run])

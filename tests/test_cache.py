@@ -10,6 +10,7 @@ from course_lib.cache import KVCache, stale_rows
 from course_lib.glm import blank_infilling
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
+from course_lib.state_cache import StateCache
 
 VOCAB = 13
 SMALL = Config(vocab_size=VOCAB, dim=12, layers=3, heads=2, kv_heads=1, max_len=16)
@@ -295,6 +296,27 @@ def test_a_cache_takes_no_gradients():
     logits, _ = model(tokens, 2, cache=KVCache(model, 1))
     assert not logits.requires_grad
     assert model(tokens, 2)[0].requires_grad
+
+
+@pytest.mark.parametrize("attention", ["softmax", "linear"])
+def test_a_cache_ends_at_max_len(attention):
+    model, tokens = made(attention=attention, max_len=8), some_tokens(1, 5)
+    cache = (KVCache if attention == "softmax" else StateCache)(model, 1)
+    model(tokens, 2, cache=cache)
+    with pytest.raises(ValueError, match="the cache has room for 8 tokens an example, got 10 with the new ones"):
+        model(tokens, 2, cache=cache)
+    assert cache.lengths == [5]
+    model(tokens[:, :3], 2, cache=cache)
+    assert cache.lengths == [8]
+
+
+def test_a_cache_is_of_one_model():
+    """Another model of the same sizes would fit in without a word, and go on from what it never read."""
+    cache, other, tokens = KVCache(made(), 1), made(), some_tokens(1, 3)
+    with pytest.raises(ValueError, match="cache must be one that was made for this model"):
+        other(tokens, 1, cache=cache)
+    with pytest.raises(TypeError, match="cache must be a KVCache or a StateCache, got <object"):
+        other(tokens, 1, cache=object())
 
 
 def test_refusals_in_words():

@@ -7,11 +7,14 @@ import pickle
 import re
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
-from course_lib.checkpoint import digest
+from course_lib.checkpoint import digest, save_checkpoint
 from course_lib.model import Config, PrefixLM
+from course_lib.training import Run
+from course_lib.vocabulary import Vocabulary
 
 CONFIG = Config(vocab_size=7, dim=8, layers=2, heads=2, max_len=16)
 
@@ -52,6 +55,48 @@ def test_saving_again_replaces_the_file_and_leaves_nothing_beside_it(saved):
     model.save(path)
     assert torch.equal(PrefixLM.load(path).embedding.weight, model.embedding.weight)
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_model_with_sizes_of_numpys_comes_back(tmp_path):
+    sizes = {name: np.int64(value) for name, value in {"vocab_size": 7, "dim": 8, "layers": 1, "heads": 2}.items()}
+    model = PrefixLM(Config(**sizes, hidden=np.int32(8), value_dim=np.int8(4), dropout=np.float64(0.1)))
+    model.save(tmp_path / "model.pt")
+    assert PrefixLM.load(tmp_path / "model.pt").config == model.config
+    Run(model, lambda step: None, steps=1).record.to_json()
+
+
+@dataclasses.dataclass
+class Odd:
+    size: object
+
+
+def test_what_could_never_be_read_again_is_not_written(tmp_path):
+    with pytest.raises(TypeError, match="int64 is not JSON serializable"):
+        save_checkpoint(tmp_path / "odd.pt", Odd(np.int64(3)), {})
+    assert os.listdir(tmp_path) == []
+
+
+WORDS = Vocabulary(["a", "b"], sentinels=1)
+
+
+def test_a_model_knows_its_vocabulary_again(tmp_path):
+    model, path = PrefixLM(dataclasses.replace(CONFIG, vocab_size=len(WORDS))), tmp_path / "model.pt"
+    model.save(path, vocabulary=WORDS)
+    PrefixLM.load(path)
+    again = PrefixLM.load(path, vocabulary=Vocabulary(["a", "b"], sentinels=1))
+    assert torch.equal(again.embedding.weight, model.embedding.weight)
+    refused(path, "was saved with another vocabulary", vocabulary=Vocabulary(["b", "a"], sentinels=1))  # of one size
+    rewritten(path, about={"vocabulary": Vocabulary(["b", "a"], sentinels=1).fingerprint})
+    refused(path, "was changed after it was written")
+    model.save(path)
+    refused(path, "does not say with which vocabulary", vocabulary=WORDS)
+    with pytest.raises(
+        ValueError, match=r"vocabulary must be the model's own: it has 18 tokens, and the model's .* 17"
+    ):
+        model.save(path, vocabulary=Vocabulary(["a", "b", "c"], sentinels=1))
+    for call in (model.save, PrefixLM.load):
+        with pytest.raises(TypeError, match=r"vocabulary must be a Vocabulary, got \['a'\]"):
+            call(path, vocabulary=["a"])
 
 
 def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
@@ -132,6 +177,8 @@ def test_even_with_a_new_digest_all_must_fit(saved):
     refused(path, "weights that do not fit its config(?s:.)*norm.weight")
     forged({**config, "attention": "hard"}, state)
     refused(path, "holds no valid config: attention must be one of softmax, linear, jrt, gated, got 'hard'")
+    rewritten(path, config={**config, "dim": torch.zeros(2)})
+    refused(path, "holds something that no checkpoint holds")
     forged({**config, "wings": 2}, state)
     refused(path, "holds no valid config.*wings")
 
@@ -148,6 +195,10 @@ def test_files_of_others(saved, tmp_path):
     for content in (b"", b"once upon a time", json.dumps({"a": 1}).encode(), b"PK\x03\x04"):
         other.write_bytes(content)
         refused(other, "is no checkpoint, or a damaged one")
+    torch.save({"a": np.zeros(3)}, other)  # torch answers with advice, in colours of a terminal
+    with pytest.raises(ValueError, match=r"torch says: [ -~]*$") as caught:
+        PrefixLM.load(other)
+    assert "trust" not in str(caught.value)
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "nowhere"))):
         PrefixLM.load(tmp_path / "nowhere")
 

@@ -141,7 +141,7 @@ def test_regression_was_recorded_with_these_sizes_and_repeats():
     layers, seeds = experiments.REGRESSION_LAYERS, range(record["seeds"])
     assert runs == sorted((arm, n, seed) for arm in experiments.REGRESSION_MASKS for n in layers for seed in seeds)
     recorded = next(run for run in record["arms"] if (run["arm"], run["layers"]) == ("prefix", 3))
-    _, losses = regression.train_regression(recorded["seed"], prefix=True, layers=3, steps=experiments.FIRST)
+    _, losses = regression.train_regression(recorded["seed"], prefix=True, layers=3, until=experiments.FIRST)
     assert losses == pytest.approx(recorded["first_losses"], abs=TOLERANCE)
 
 
@@ -162,9 +162,7 @@ def test_an_experiment_runs_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
     monkeypatch.setattr(arms, "TEXT", arms.TEXT | tiny)
     monkeypatch.setattr(arms, "HELD_OUT", 4)
-    arms.corpus.cache_clear()  # it keeps the held-out windows
     assert experiments.main(["prefix_lm", "--seeds", "2", "--out", str(tmp_path)]) == 0
-    arms.corpus.cache_clear()
     monkeypatch.setattr(evidence, "RESULTS", tmp_path)
     results = evidence.load("prefix_lm")
     assert [file.name for file in tmp_path.iterdir()] == ["prefix_lm.json"]

@@ -114,6 +114,16 @@ def test_wrong_questions_are_answered_before_anything_is_computed(text, options,
         infill(made(), WORDS, text, **options)
 
 
+def test_a_model_and_a_vocabulary_that_do_not_fit_are_refused():
+    with pytest.raises(TypeError, match="model must be a PrefixLM, got 'model'"):
+        infill("model", WORDS, "a ___")
+    with pytest.raises(TypeError, match="vocabulary must be a Vocabulary, got None"):
+        infill(made(), None, "a ___")
+    for words in (["a"], [*WORDS.words, "more"]):  # some ids would be of no word, or some words without an id
+        with pytest.raises(ValueError, match="vocabulary must be the model's own: it has"):
+            infill(made(), Vocabulary(words, sentinels=0), "a ___")
+
+
 def test_a_model_without_block_positions_cannot():
     with pytest.raises(ValueError, match="model must have block positions, but its positions are 'rotary'"):
         infill(made(positions="rotary"), WORDS, "a ___")

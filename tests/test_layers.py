@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from course_lib.layers import MLPS, Attention, GeluMLP, SerialBlock, SwiGLU
+from course_lib.layers import MLPS, Attention, GeluMLP, ParallelBlock, SerialBlock, SwiGLU
+from course_lib.linear_layers import GatedAttention, JRTAttention, LinearAttention
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.positions import rotary
 
@@ -214,6 +216,60 @@ def test_refusals_in_words():
         SerialBlock(DIM, heads=2, head_dim=2, hidden=3, norm="batchnorm")
     with pytest.raises(ValueError, match="mlp must be one of swiglu, gelu, got 'relu'"):
         SerialBlock(DIM, heads=2, head_dim=2, hidden=3, mlp="relu")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: Attention(math.nan, 2, 4), TypeError, "dim must be a whole number, got nan"),
+        (lambda: Attention(8, 2, 4, rotary=""), TypeError, "rotary must be True or False, got ''"),
+        (lambda: Attention(8, 2, 4, fused=1), TypeError, "fused must be True or False, got 1"),
+        (lambda: LinearAttention(8, 2, 4, output_norm=1), TypeError, "output_norm must be True or False, got 1"),
+        (lambda: GatedAttention(8, 2, 4, normalize=0), TypeError, "normalize must be True or False, got 0"),
+        (lambda: SwiGLU(8, 0), ValueError, "hidden must be at least 1, got 0"),
+        (lambda: GeluMLP(-1, 8), ValueError, "dim must be at least 1, got -1"),
+        (lambda: GeluMLP(8, 8, fused=None), TypeError, "fused must be True or False, got None"),
+    ],
+)
+def test_sizes_and_choices_of_a_layer_are_refused_in_words(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize("block", [SerialBlock, ParallelBlock])
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"dim": math.nan}, TypeError, "dim must be a whole number, got nan"),
+        ({"dim": -1}, ValueError, "dim must be at least 1, got -1"),
+        ({"hidden": 2.0}, TypeError, "hidden must be a whole number, got 2.0"),
+        ({"dropout": math.nan}, ValueError, "dropout must be a number, 0 or more and below 1, got nan"),
+        ({"rotary": ""}, TypeError, "rotary must be True or False, got ''"),
+        ({"fused": "no"}, TypeError, "fused must be True or False, got 'no'"),
+        ({"attention_choices": 3}, TypeError, "attention_choices must be a dict, got 3"),
+        (
+            {"attention_choices": {"feature_map": "identity"}},
+            ValueError,
+            r"attention_choices must be of value_dim with attention = 'softmax', got \['feature_map'\]",
+        ),
+    ],
+)
+def test_sizes_and_choices_of_a_block_are_refused_in_words(block, changes, error, words):
+    with pytest.raises(error, match=words):
+        block(**{"dim": 8, "heads": 2, "head_dim": 4, "hidden": 8, **changes})
+
+
+def test_a_small_number_of_numpys_does_not_overflow():
+    assert Attention(64, np.int8(16), np.int8(16)).query.weight.shape == (256, 64)
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (2, 3, 7), (1, 2, 3, 8)])
+@pytest.mark.parametrize("kind", [Attention, LinearAttention, JRTAttention, GatedAttention])
+def test_what_a_layer_reads_is_named_by_its_shape(kind, shape):
+    layer, x = kind(8, 2, 4), torch.zeros(shape)
+    for call in (layer, layer.keys_values):
+        with pytest.raises(ValueError, match=r"x must be a tensor \(batch, length, dim = 8\), got Tensor of shape \("):
+            call(x)
 
 
 def test_causal_without_a_mask_is_the_causal_mask():

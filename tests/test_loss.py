@@ -99,3 +99,8 @@ def test_refusals_in_words():
         masked_loss(logits, targets, mask.float())
     with pytest.raises(TypeError, match="targets must be a tensor of integers"):
         masked_loss(logits, targets.float(), mask)
+    with pytest.raises(ValueError, match=r"logits must be a tensor \(batch, length, vocab_size\), got"):
+        masked_loss(logits[0], targets, mask)
+    for beyond in (Visibility(99), Visibility([1, 99]), Visibility(1, lengths=[99]), Visibility(1, document_lens=[99])):
+        with pytest.raises(ValueError, match=r"total_len = 7"):
+            default_loss_mask(beyond, 7)

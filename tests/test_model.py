@@ -1,9 +1,11 @@
 """The prefix language model: what it sees, what it is scored on, how it learns and writes."""
 
 import dataclasses
+import itertools
 import math
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from course_lib import probe
 from course_lib.cache import KVCache
 from course_lib.glm import blank_infilling, collate_blanks
+from course_lib.layers import ATTENTIONS, BLOCKS
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
 
@@ -318,17 +321,56 @@ def test_sizes_are_what_the_config_says():
         ({"heads": 3, "head_dim": None}, "dim must be a multiple of heads if head_dim is not given, got 16 and 3"),
         ({"dropout": 1.0}, "dropout must be a number, 0 or more and below 1, got 1.0"),
         ({"dropout": math.nan}, "dropout must be a number"),
+        ({"kv_heads": 3}, "heads must be a multiple of kv_heads, got 4 and 3"),
+        ({"head_dim": 3}, "head_dim must be even for rotary positions, got 3"),
+        ({"attention": "gated", "normalize": True}, "normalize must be False with a gate"),
+        ({"attention": "linear", "feature_map": "identity", "normalize": True}, "normalize must be False with feature"),
+        ({"attention": "jrt", "block": "parallel"}, "one of softmax, linear with block = 'parallel', got 'jrt'"),
     ],
 )
 def test_configs_that_there_are_not(changes, words):
     with pytest.raises(ValueError, match=words):
-        dataclasses.replace(SMALL, **changes)
-    with pytest.raises(ValueError, match="heads must be a multiple of kv_heads"):
-        PrefixLM(dataclasses.replace(SMALL, kv_heads=3))
+        dataclasses.replace(SMALL, **{"normalize": None, **changes})
     with pytest.raises(TypeError, match="vocab_size must be a whole number"):
         Config(vocab_size=2.0)
     with pytest.raises(TypeError, match="tied must be True or False"):
         Config(vocab_size=2, tied="yes")
+    with pytest.raises(TypeError, match="config must be a Config, got None"):
+        PrefixLM(None)
+
+
+def test_every_config_that_there_is_makes_a_model():
+    """Of all choices together, those that are refused are refused by the config, before there is any weight."""
+    choices = itertools.product(ATTENTIONS, BLOCKS, ("taylor_exp", "identity"), (None, True))
+    sizes = itertools.product(("rotary", "glm", "glm_rotary"), ((1, 8), (3, 8), (1, 6), (1, 3)))
+    names = ("attention", "block", "feature_map", "normalize", "positions", "kv_heads", "head_dim")
+    count = 0
+    for choice, (positions, heads) in itertools.product(choices, sizes):
+        named = dict(zip(names, (*choice, positions, *heads), strict=True))
+        try:
+            config = Config(vocab_size=5, dim=8, layers=1, heads=4, **named)
+        except ValueError:
+            continue
+        with torch.device("meta"):
+            PrefixLM(config)
+        count += 1
+    assert count > 50
+
+
+@pytest.mark.parametrize("size", [np.int8, np.int16, np.int64])
+def test_sizes_are_kept_as_ints_of_python(size):
+    """A byte of NumPy's would overflow in the first product of two sizes."""
+    names = ("vocab_size", "dim", "layers", "heads", "kv_heads", "head_dim", "value_dim", "hidden", "max_len")
+    given = {name: size({"max_len": 100, "layers": 1}.get(name, 16)) for name in names}
+    config = Config(**given, dropout=np.float64(0.1))
+    assert {type(value) for value in dataclasses.astuple(config)} == {int, str, bool, float}
+    model = PrefixLM(config).eval()
+    assert model.blocks[0].attention.query.weight.shape == (256, 16)
+    assert len(list(model.generate([1] * 90, size(11)))) == 11
+    cache = KVCache(model, 1, capacity=size(20))
+    model(torch.ones(1, 3, dtype=torch.int64), 2, cache=cache)
+    cache.extend_prefix(size(3))
+    assert [type(one) for one in cache.prefix_lens] == [int]
 
 
 @pytest.mark.parametrize(
@@ -338,12 +380,21 @@ def test_configs_that_there_are_not(changes, words):
         ((torch.full((1, 3), -1), 0), {}, "tokens must be from 0 to vocab_size - 1 = 10, got -1"),
         ((torch.zeros(3, dtype=torch.int64), 0), {}, r"tokens must be \(batch, length\), got shape \(3,\)"),
         ((some_tokens(1, 25), 0), {}, "tokens must be at most max_len = 24 long, got 25"),
-        ((some_tokens(2, 3), 4), {}, "prefix_len must be from 0 to total_len = 3, got 4"),
+        ((some_tokens(2, 3), 4), {}, "prefix_len must be from 0 to the length of tokens = 3, got 4"),
+        ((some_tokens(2, 3), [4, 0]), {}, r"prefix_len\[0\] must be from 0 to the length of tokens = 3, got 4"),
         ((some_tokens(2, 3), -1), {}, "prefix_len must be at least 0, got -1"),
         ((some_tokens(2, 3), [1, 2, 3]), {}, "tell of 3 examples, but tokens are of 2"),
         ((some_tokens(2, 3), [1]), {}, "tell of 1 examples, but tokens are of 2"),
-        ((some_tokens(2, 3), 1), {"lengths": [3, 4]}, r"lengths\[1\] must be from 0 to total_len = 3, got 4"),
-        ((some_tokens(1, 3), 1), {"document_lens": [2, 2]}, "document_lens add up to 4, more than total_len = 3"),
+        (
+            (some_tokens(2, 3), 1),
+            {"lengths": [3, 4]},
+            r"lengths\[1\] must be from 0 to the length of tokens = 3, got 4",
+        ),
+        (
+            (some_tokens(1, 3), 1),
+            {"document_lens": [2, 2]},
+            "document_lens add up to 4, more than the length of tokens = 3",
+        ),
         (
             (some_tokens(1, 3), 1),
             {"positions": torch.tensor([0, 1, 24])},
@@ -357,8 +408,9 @@ def test_configs_that_there_are_not(changes, words):
     ],
 )
 def test_calls_that_make_no_sense(args, kwargs, words):
-    with pytest.raises(ValueError, match=words):
-        PrefixLM(SMALL)(*args, **kwargs)
+    for config in (SMALL, dataclasses.replace(SMALL, attention="linear")):  # where no mask is made, in the same words
+        with pytest.raises(ValueError, match=words):
+            PrefixLM(config)(*args, **kwargs)
 
 
 def test_block_positions_need_positions_and_a_table():
@@ -484,7 +536,7 @@ def test_it_writes_up_to_max_len_and_says_so():
     assert len(list(model.generate(prompt, 5, seed=0))) == 5  # 24 are read, and the 25th is written
     with pytest.raises(ValueError, match="max_new_tokens must be from 0 to what max_len leaves = 5, got 6"):
         model.generate(prompt, 6)
-    with pytest.raises(ValueError, match="tokens must be at most max_len = 24 long, got 25"):
+    with pytest.raises(ValueError, match="prompt must be at most max_len = 24 long, got 25"):
         model.generate([1] * 25, 1)
     assert len(list(model.generate([1] * 24, 1))) == 1
     assert list(model.generate(prompt, 0)) == []
@@ -507,7 +559,7 @@ def test_dropout_is_off_while_it_writes_and_only_then():
     ("kwargs", "words"),
     [
         ({"prompt": []}, "prompt must not be empty"),
-        ({"prompt": [1, 99]}, "tokens must be from 0 to vocab_size - 1 = 10, got 99"),
+        ({"prompt": [1, 99]}, "prompt must be from 0 to vocab_size - 1 = 10, got 99"),
         ({"prefix_len": 4}, "prefix_len of example 0 must be from 0 to the tokens that the example has = 3, got 4"),
         ({"prefix_len": [1, 1]}, "all that is given per example must tell of equally many examples"),
         ({"temperature": -1}, "temperature must be 0"),

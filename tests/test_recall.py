@@ -90,6 +90,13 @@ def test_training_takes_steps_and_measures(monkeypatch):
     assert 0 <= record.evaluations[-1]["recalled"] <= 1
 
 
+def test_a_model_that_its_config_does_not_make_is_not_saved(tmp_path):
+    """It could not be loaded again."""
+    with pytest.raises(ValueError, match="its layers were replaced"):
+        recall_run(0, next(iter(ARMS)), steps=1).save(tmp_path / "run.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_refusals_in_words():
     with pytest.raises(ValueError, match="order must be one of question last, question first, read twice, got 'any'"):
         recall_batch(1, 0, order="any")
@@ -97,3 +104,9 @@ def test_refusals_in_words():
         recall_run(0, "best")
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         recall_batch(0, 0)
+    with pytest.raises(ValueError, match="seed must not be 1000000: the held-out questions are drawn from it"):
+        recall_run(10**6, next(iter(ARMS)))
+    with pytest.raises(TypeError, match="seed must be a whole number, got nan"):
+        recall_run(float("nan"), next(iter(ARMS)))
+    with pytest.raises(ValueError, match=r"sizes must be of .*; got \['wings'\]"):
+        recall_run(0, next(iter(ARMS)), wings=2)

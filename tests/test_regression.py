@@ -71,12 +71,39 @@ def test_training_repeats_and_learns(monkeypatch):
     assert relative_error(model, prefix=True) < 0.9
 
 
+@pytest.mark.parametrize("steps", [1, 7, 40])
+def test_the_rate_is_back_at_its_lowest_when_the_steps_are_done(steps, monkeypatch):
+    """However many there are; and the first of them are those of the whole run."""
+    monkeypatch.setitem(REGRESSION, "batch_size", 4)
+    rates, step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: (rates.append(self.param_groups[0]["lr"]), step(self))[1]
+    )
+    _, losses = train_regression(0, prefix=True, layers=1, steps=steps)
+    assert len(rates) == steps
+    assert rates[-1] == min(rates) < REGRESSION["learning_rate"] / 1000
+    assert train_regression(0, prefix=True, layers=1, steps=steps, until=1)[1] == losses[:1]
+
+
+def test_more_steps_than_were_recorded_are_trained(monkeypatch):
+    monkeypatch.setitem(REGRESSION, "batch_size", 2)
+    monkeypatch.setitem(REGRESSION, "steps", 3)
+    assert len(train_regression(2**60, prefix=True, layers=1, steps=5)[1]) == 5
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: regression_batch(0, 0), "size must be at least 1, got 0"),
         (lambda: InContextRegression(8, 0), "layers must be at least 1, got 0"),
         (lambda: train_regression(0, prefix=True, layers=1, steps=0), "steps must be at least 1, got 0"),
+        (
+            lambda: train_regression(0, prefix=True, layers=1, steps=2, until=3),
+            "until must be from 0 to steps = 2, got 3",
+        ),
+        (lambda: train_regression(10**6, prefix=True, layers=1), "seed must not be 1000000: the held-out texts"),
+        (lambda: InContextRegression(8, 1)(torch.zeros(2, 1, 9), 0), r"tokens must be .* dim \+ 1 = 9\), at least one"),
+        (lambda: InContextRegression(8, 1)(torch.zeros(2, 4, 8), 0), r"tokens must be .* dim \+ 1 = 9\), at least one"),
     ],
 )
 def test_refusals_in_words(make, message):

@@ -123,6 +123,12 @@ def test_refusals_in_words():
         TensorParallel(block)
     with pytest.raises(ValueError, match="world must be at least 1, got 0"):
         launch(compare_all, world=0)
+    for wrong, error in ((float("nan"), ValueError), (0, ValueError), (10**30, ValueError), ("x", TypeError)):
+        with pytest.raises(error, match="timeout must be "):
+            launch(compare_all, timeout=wrong)
+    for work in (lambda: 1, 3):
+        with pytest.raises(TypeError, match="work must be a function that a new process can import, with"):
+            launch(work)
 
 
 def test_a_torch_without_gloo_is_said_so(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from course_lib.checkpoint import digest
 from course_lib.model import Config, PrefixLM
 from course_lib.objectives import Example, prefix_lm_batch
 from course_lib.training import Run, learning_rate_at, target_loss
@@ -101,6 +102,21 @@ def test_the_learning_rate_goes_up_in_a_line_stays_and_goes_down_in_a_line():
     assert learning_rate_at(0, steps=1, peak=2.0, warmup=0, cooldown=0) == 2.0
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"step": 10}, "step must be from 0 to steps - 1 = 2, got 10"),
+        ({"step": -1}, "step must be from 0 to steps - 1 = 2, got -1"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"warmup": 4}, "warmup must be from 0 to steps = 3, got 4"),
+        ({"cooldown": 4}, "cooldown must be from 0 to steps = 3, got 4"),
+    ],
+)
+def test_a_step_that_a_run_does_not_have_has_no_learning_rate(changes, says):
+    with pytest.raises(ValueError, match=says):
+        learning_rate_at(**{"step": 0, "steps": 3, "peak": 1.0, "warmup": 0, "cooldown": 1, **changes})
+
+
 def test_it_overfits_one_batch():
     example = batch_of(0)
     run = a_run(model=small_model(dropout=0.0), batch_of=lambda step: example, steps=150, learning_rate=0.02)
@@ -121,11 +137,28 @@ def test_only_tokens_that_carry_loss_are_counted_as_taught():
     assert record.seconds > 0
 
 
+@pytest.mark.parametrize(
+    ("packed", "wanted"),
+    [
+        ({"document_lens": [2, 3]}, 3 * 5),  # of seven places in each of three rows
+        ({"document_lens": [[2, 3], [7], [1]], "prefix_len": [[1, 1], [1], [1]]}, 5 + 7 + 1),
+        ({"document_lens": [2, 3], "lengths": [7, 4, 0]}, 5 + 4 + 0),
+        ({"lengths": [7, 4, 0]}, 7 + 4 + 0),
+        ({}, 3 * 7),
+    ],
+)
+def test_only_tokens_of_a_document_are_counted_as_read(packed, wanted):
+    tokens = torch.ones(3, 7, dtype=torch.int64)
+    run = a_run(
+        steps=1, warmup=0, batch_of=lambda step: {"tokens": tokens, "targets": tokens, "prefix_len": 1, **packed}
+    )
+    assert run.train().tokens_read == [wanted]
+    assert run.record.tokens_taught == [wanted]  # with a prefix of one, all that is read teaches
+
+
 def test_a_dict_of_arguments_is_a_batch_too_and_its_default_loss_mask_is_the_models():
     def as_dict(step):
-        example = batch_of(step)
-        names = ("tokens", "targets", "loss_mask", "prefix_len", "lengths")
-        return {name: one for name, one in zip(names, example, strict=True) if name != "loss_mask"}
+        return {name: one for name, one in batch_of(step).arguments().items() if name != "loss_mask"}
 
     ours, theirs = a_run(batch_of=as_dict), a_run()
     assert ours.train().losses == theirs.train().losses
@@ -173,6 +206,75 @@ def test_a_run_in_pieces_is_the_run_in_one(uninterrupted, stops):
     assert bits(run) == uninterrupted
     run.train()  # nothing is left to do
     assert bits(run) == uninterrupted
+
+
+@pytest.mark.parametrize("stops", [[0], [3], [2, 5], [STEPS]])
+def test_a_run_that_was_saved_and_loaded_is_the_run_in_one(uninterrupted, tmp_path, stops):
+    """Each part in an object of its own: nothing comes over but what is in the file."""
+    path, measured = tmp_path / "run.pt", []
+
+    def evaluate(model):
+        measured.append(1)
+        return {"loss": target_loss(model, batch_of(99))}
+
+    run = a_run(evaluate=evaluate, evaluate_every=2, objective="stories")
+    for until in stops:
+        run.train(until, on_step=lambda run: run.save(path))  # in the middle of a training, too
+        run.save(path)
+        torch.rand(3)
+        run = Run.load(path, batch_of=batch_of, evaluate=evaluate)
+        assert run.step == until
+    run.train()
+    assert bits(run) == uninterrupted
+    whole = a_run(evaluate=lambda model: {"loss": target_loss(model, batch_of(99))}, evaluate_every=2)
+    assert run.record.evaluations == whole.train().evaluations
+    assert len(measured) == 5  # none was repeated
+    assert (run.record.objective, run.record.seed, run.record.settings) == ("stories", 5, whole.record.settings)
+    assert os.listdir(tmp_path) == ["run.pt"]
+
+
+def test_a_run_of_half_frozen_16_bit_weights_goes_on_too(tmp_path):
+    def made():
+        model = small_model().bfloat16()
+        model.embedding.weight.requires_grad_(False)
+        return a_run(model=model, clip=None)
+
+    whole, run = made(), made()
+    whole.train()
+    run.train(3)
+    run.save(tmp_path / "run.pt")
+    run = Run.load(tmp_path / "run.pt", batch_of=batch_of)
+    run.train()
+    for ours, theirs in zip(run.model.parameters(), whole.model.parameters(), strict=True):
+        assert ours.requires_grad == theirs.requires_grad
+        assert torch.equal(ours, theirs)
+
+
+def test_what_is_no_saved_run_is_refused_by_name(tmp_path):
+    path, run = tmp_path / "run.pt", a_run()
+    run.train(1)
+    run.model.save(path)
+    with pytest.raises(ValueError, match=r"run.pt is .* no checkpoint of format 'course_lib.training.Run'"):
+        Run.load(path, batch_of=batch_of)
+    run.save(path)
+    for wrong in ({"batch_of": 3}, {"batch_of": batch_of, "evaluate": 3}):
+        with pytest.raises(TypeError, match="must be a function, got 3"):
+            Run.load(path, **wrong)
+    with pytest.raises(ValueError, match=r"no checkpoint of format 'course_lib\.PrefixLM'"):
+        PrefixLM.load(path)
+    content = torch.load(path, weights_only=True)
+    for name, value, says in (
+        ("state", {k: v for k, v in content["state"].items() if k != "exp_avg norm.weight"}, "moments do not fit norm"),
+        ("state", {k: v for k, v in content["state"].items() if k != "model norm.weight"}, "do not fit its config"),
+        ("about", {**content["about"], "record": "{}"}, "holds no valid run: text is no record"),
+        ("about", {"record": content["about"]["record"]}, "holds no valid run: 'frozen'"),
+    ):
+        forged = {**content, name: value}
+        forged["digest"] = digest(forged["config"], forged["state"], forged["about"])
+        torch.save(forged, path)
+        with pytest.raises(ValueError, match=says) as caught:
+            Run.load(path, batch_of=batch_of)
+        assert str(path) in str(caught.value)
 
 
 class Interruption:
@@ -294,6 +396,8 @@ def test_it_trains_in_a_thread_of_its_own_and_refuses_a_second(uninterrupted):
     assert inside.wait(30)
     with pytest.raises(RuntimeError, match="being trained already"):
         run.train()
+    with pytest.raises(RuntimeError, match="being trained in another thread; save it in its on_step"):
+        run.save("nowhere.pt")
     free.set()
     thread.join()
     assert bits(run) == uninterrupted
@@ -355,6 +459,20 @@ def test_target_loss_is_the_mean_over_tokens_not_over_batches():
     assert target_loss(model, many) == pytest.approx(sum(losses) / len(losses), abs=1e-5)
     assert model.training
     assert target_loss(model, []) == 0
+    assert target_loss(model, many[0].arguments()) == target_loss(model, many[0])
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        ([3], r"examples\[0\] must be an Example, or a dict with tokens, prefix_len and targets, got 3"),
+        ([batch_of(0), {"tokens": 1}], r"examples\[1\] must be an Example, .*, got a dict of \['tokens'\]"),
+        (math.nan, "examples must be an Example, a dict, or a list of them, got nan"),
+    ],
+)
+def test_what_is_no_example_has_no_loss(examples, says):
+    with pytest.raises(TypeError, match=says):
+        target_loss(small_model(), examples)
 
 
 @pytest.mark.parametrize(
@@ -386,8 +504,12 @@ def test_what_is_refused(options, error, says):
     ("batch", "says"),
     [
         (None, "must return an Example"),
-        ({"tokens": torch.zeros(1, 2)}, "a dict of tokens"),
+        ({"tokens": torch.zeros(1, 2)}, r"a dict of \['tokens'\]"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs[0]), r"tokens \(batch, length\)"),
+        (batch_of(0)._replace(loss_mask=[True] * 8), r"loss_mask must be a tensor of shape \(8,\) or \(4, 8\), got"),
+        (batch_of(0)._replace(prefix_len=[1, 2]), "all that is given per example"),
+        (batch_of(0)._replace(prefix_len=[1, 2], lengths=None), "tell of 2 examples, but tokens are of 4"),
+        (batch_of(0)._replace(prefix_len=9), "prefix_len must be from 0 to the length of tokens = 8, got 9"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs + 5), "tokens must be from 0 to vocab_size - 1 = 10"),
     ],
 )
@@ -398,9 +520,13 @@ def test_a_wrong_batch_is_named_and_no_step_is_taken(batch, says):
     assert run.step == 0
 
 
-def test_until_is_checked():
+def test_what_train_is_told_is_checked_before_the_first_step():
+    run = a_run()
     with pytest.raises(ValueError, match="until must be from 0 to steps = 8, got 9"):
-        a_run().train(9)
+        run.train(9)
+    with pytest.raises(TypeError, match="on_step must be a function, got 3"):
+        run.train(on_step=3)
+    assert run.step == 0
 
 
 @pytest.mark.parametrize("said", [3, {"step": 1.0}, {"loss": "low"}, {"loss": True}])

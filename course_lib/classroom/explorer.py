@@ -7,12 +7,12 @@ import traitlets as t
 from torch import Tensor
 
 from .. import costs as counted
+from .._check import check_flag
 from ..masks import bidirectional_mask, causal_mask, prefix_mask
 from . import pictures
 from .explorer_checks import (
     as_mask,
     check_choice,
-    check_flag,
     check_kind,
     check_mask_bytes,
     check_number,

@@ -98,11 +98,6 @@ def check_choice(name: str, value, allowed) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")
 
 
-def check_flag(name: str, value) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {shown(value)}")
-
-
 def check_number(name: str, value, low: int, high: int, high_name: str = "") -> None:
     top = f"{high} ({high_name})" if high_name else f"{high}"
     if isinstance(value, bool) or not isinstance(value, Integral):

@@ -7,10 +7,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 
-from .._check import short, shown, whole_number
+from .._check import check_flag, short, shown, whole_number
 from ..block_costs import BlockShape
 from . import flow_words, pictures
-from .explorer_checks import check_flag, check_number
+from .explorer_checks import check_number
 from .palette import LIGHT
 from .widgets import ExplorerWidget, refused_in_words
 

@@ -7,8 +7,9 @@ import traitlets as t
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from .._check import check_flag
 from . import pictures
-from .explorer_checks import check_eighths, check_flag, check_power
+from .explorer_checks import check_eighths, check_power
 from .number_words import size
 from .palette import LIGHT
 from .shard_words import Sent, sent, sentences

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from .._check import check_flag
 from . import pictures
-from .explorer_checks import check_choice, check_flag, check_number, check_one_of
+from .explorer_checks import check_choice, check_number, check_one_of
 from .palette import LIGHT
 from .state_words import DIGITS, NOUNS, REFUSED, VALUES, number, sentences, size
 from .widgets import ExplorerWidget, refused_in_words

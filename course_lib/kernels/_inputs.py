@@ -75,13 +75,6 @@ def check_state(name: str, state, q: Tensor, v: Tensor, normalize: bool) -> Line
     return state
 
 
-def check_flag(name: str, value) -> bool:
-    """Return True or False; nothing else is taken for one of them."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {shown(value)}")
-    return value
-
-
 def check_eps(eps) -> float:
     """Return a number, finite and not negative, as a float."""
     if isinstance(eps, bool) or not isinstance(eps, Real):

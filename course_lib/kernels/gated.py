@@ -8,8 +8,8 @@ no place there: the prefix stays two dense products. It may still weigh its keys
 import torch
 from torch import Tensor
 
-from .._check import check_device, shown
-from ._inputs import check_flag, check_prefix_len, check_qkv, check_scale
+from .._check import check_device, check_flag, shown
+from ._inputs import check_prefix_len, check_qkv, check_scale
 from ._segments import segments
 from .reference import state_dtype
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
+from .._check import check_flag
 from ..masks import Visibility
 from . import reference
 from ._inputs import (
     check_backend,
     check_eps,
-    check_flag,
     check_packed,
     check_prefix_len,
     check_qkv,

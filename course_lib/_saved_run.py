@@ -1,0 +1,58 @@
+"""A training run on disk: a checkpoint that holds the optimizer's moments and the record, too."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from .checkpoint import built, read_checkpoint, save_checkpoint
+from .model import Config, PrefixLM
+from .training_record import Record
+
+if TYPE_CHECKING:
+    from .training import Run
+
+FORMAT = "course_lib.training.Run"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
+
+
+def save_run(path, run: "Run") -> None:
+    """Write a run: its model, the optimizer's moments, its record, and what it was told."""
+    with torch.device("meta"):
+        made = {name: value.shape for name, value in PrefixLM(run.model.config).state_dict().items()}
+    if made != {name: value.shape for name, value in run.model.state_dict().items()}:
+        raise ValueError("a run can be saved if its model is as its config makes one, but its layers were replaced")
+    names = {weight: name for name, weight in run.model.named_parameters()}
+    state = {f"model {name}": value for name, value in run.model.state_dict().items()}
+    for weight, moments in run.optimizer.state.items():
+        state |= {f"{moment} {names[weight]}": moments[moment] for moment in MOMENTS}
+    frozen = [name for weight, name in names.items() if not weight.requires_grad]
+    about = {"record": run.record.to_json(), "evaluate_every": run.evaluate_every, "frozen": frozen}
+    save_checkpoint(path, run.model.config, state, about=about, format=FORMAT)
+
+
+def load_run(path, run_class: "type[Run]", batch_of, evaluate, device) -> "Run":
+    """Return the run that was saved; ValueError, naming the file, if anything is wrong with it."""
+    fields, state, about = read_checkpoint(path, FORMAT)
+    tensors = {kind: {} for kind in ("model", *MOMENTS)}
+    for key, value in state.items():
+        kind, _, name = key.partition(" ")
+        tensors.setdefault(kind, {})[name] = value
+    model = built(path, PrefixLM, Config, fields, tensors.pop("model")).to(device)
+    try:
+        record = Record.from_json(about["record"])
+        for name in about["frozen"]:
+            model.get_parameter(name).requires_grad_(False)
+        told = {"seed": record.seed, "objective": record.objective, "evaluate": evaluate}
+        told["evaluate_every"] = None if evaluate is None else about["evaluate_every"]
+        run = run_class(model, batch_of, **record.settings, **told)
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no valid run: {error}") from error
+    run.record = record
+    names = {weight: name for name, weight in model.named_parameters()}
+    for weight in (weight for group in run.optimizer.param_groups for weight in group["params"]):
+        moments = {moment: tensors[moment].get(names[weight]) for moment in MOMENTS}
+        if any(value is not None for value in moments.values()):  # a weight without a gradient so far has none
+            if any(value is None for value in moments.values()) or moments["exp_avg"].shape != weight.shape:
+                raise ValueError(f"{path} holds no valid run: the optimizer's moments do not fit {names[weight]}")
+            run.optimizer.state[weight] = {moment: value.to(weight.device) for moment, value in moments.items()}
+    return run
