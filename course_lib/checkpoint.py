@@ -3,29 +3,22 @@
 import dataclasses
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ._files import file_path, write_whole
 
 FORMAT, VERSION = "course_lib.PrefixLM", 1
 
 
 def save_checkpoint(path, config, state: dict[str, Tensor]) -> None:
     """Write a model's config (a dataclass) and its weights to `path`, in place of a file that is there already."""
-    path = Path(path)
     fields = dataclasses.asdict(config)
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     content = {"format": FORMAT, "version": VERSION, "config": fields, "state": state}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            torch.save({**content, "digest": digest(fields, state)}, file)
-        os.replace(part, path)  # so an interruption leaves the old file, not half of the new one
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, lambda file: torch.save({**content, "digest": digest(fields, state)}, file))
 
 
 def load_checkpoint(path, model_class, config_class, expected=None):
@@ -58,6 +51,7 @@ def read_checkpoint(path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     names the file if it is no checkpoint of this format and version, or not as it was written: a digest of everything
     in it stands in it. That tells of damage and of careless edits; it proves nothing about who wrote the file.
     """
+    path = file_path(path)
     with open(path, "rb") as file:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

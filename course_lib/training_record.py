@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import sys
 from numbers import Real
 
 import torch
@@ -92,7 +93,7 @@ class Record:
             raise TypeError(f"text must be a str, got {shown(text)}")
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"text is no JSON: {error}") from None
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"text is no record of format {FORMAT!r}")
@@ -107,10 +108,12 @@ class Record:
         if not len(content["losses"]) == len(content["tokens_read"]) == len(content["tokens_taught"]):
             raise ValueError("losses, tokens_read and tokens_taught must be equally long: one entry a step")
         for one in content["evaluations"]:
-            whole_number('evaluations\' "step"', one.get("step"), high=len(content["losses"]), high_name="steps done")
+            _check("evaluations' step", one.get("step"), int)
+            whole_number("evaluations' step", one["step"], high=len(content["losses"]), high_name="steps done")
             for name, value in one.items():
+                if value is not None:
+                    _check(f"evaluations' {name:.40}", value, float)
                 one[name] = math.nan if value is None else value
-                _check(f"evaluations' {name}", value or 0, float)
         return cls(**content)
 
 
@@ -123,7 +126,7 @@ def _check(name: str, value, kind) -> None:
             _check(name, one, kind.__args__[0])
         return
     if kind is float:
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     elif kind is int:
         right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     else:

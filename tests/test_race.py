@@ -143,7 +143,7 @@ def test_a_race_survives_the_disk(tmp_path):
         (lambda content: content.update(version=2), "is no race of format"),
         (lambda content: content.update(times={}), "must hold times"),
         (lambda content: content["times"].update(b=[1.0]), "as many for each contender"),
-        (lambda content: content["times"].update(b=[1.0, -1.0]), "no seconds above 0"),
+        (lambda content: content["times"].update(b=[1.0, -1.0]), "times of 'b' must be finite and above 0"),
     ],
 )
 def test_a_foreign_file_is_refused_by_name(tmp_path, change, words):
@@ -169,5 +169,5 @@ def test_refusals_in_words():
         race({"a": print}, repeats=0)
     with pytest.raises(ValueError, match="warmup must be at least 1, got 0"):
         race({"a": print}, warmup=0)
-    with pytest.raises(ValueError, match="name must be one of a, b, got 'c'"):
+    with pytest.raises(ValueError, match="to must be one of a, b, got 'c'"):
         Race({"a": [1.0], "b": [1.0]}, "", "").ratio("a", "c")
