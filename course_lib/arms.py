@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import short, shown, whole_number
+from ._check import one_of, shown, whole_number
 from .data import (
     encode_story,
     follows,
@@ -33,6 +33,7 @@ from .data import (
 )
 from .model import Config, PrefixLM
 from .objectives import Example, prefix_lm_batch
+from .packing import pad_rows
 from .training import Run, target_loss
 from .vocabulary import Vocabulary
 
@@ -51,9 +52,7 @@ def as_arm(example: Example, arm: str) -> Example:
 
     ValueError for an arm that there is not.
     """
-    if arm not in ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {short(arm)}")
-    if arm == ARMS[2]:
+    if one_of("arm", arm, ARMS) == ARMS[2]:
         return example
     example = example._replace(prefix_len=torch.zeros_like(example.prefix_len))
     if arm == ARMS[1]:
@@ -109,7 +108,7 @@ def text_run(
     and the device are as in `storyteller_run`. Evaluated is the "target loss" on held-out windows, with P drawn, the
     same for every arm.
     """
-    if prefix != "uniform":
+    if not (isinstance(prefix, str) and prefix == "uniform"):
         prefix = whole_number("prefix", prefix, high=TEXT["window_len"] - 1)
     vocabulary, ids, windows = corpus(text)
 
@@ -142,14 +141,18 @@ class Corpus(NamedTuple):
     held_out: Tensor
 
 
-@functools.cache
 def corpus(text: str | None = None) -> Corpus:
     """Return a text as a Corpus, its last tenth held out; None is the Python documentation, which has its own split."""
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"text must be a str, such as data.read_text returns, got {shown(text)}")
+    return _corpus(text)
+
+
+@functools.lru_cache(maxsize=4)  # a text of the learner's own is not kept for ever
+def _corpus(text: str | None) -> Corpus:
     if text is None:
         train, held_out = python_docs("train"), python_docs("held_out")
     else:
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, such as data.read_text returns, got {shown(text)}")
         words, least = split_words(text), 20 * TEXT["window_len"]
         if len(words) < least:
             raise ValueError(
@@ -194,10 +197,7 @@ def _cards_kept(model: PrefixLM, vocabulary: Vocabulary, arm: str) -> float:
     outlines = [outline for outline, _ in islice(storyteller(5, "held_out"), HELD_OUT // 2)]
     prompts = [encode_story(vocabulary, outline)[0] for outline in outlines]
     lengths = [len(prompt) for prompt in prompts]
-    tokens = torch.full((len(prompts), max(lengths)), vocabulary.PAD)
-    for row, prompt in zip(tokens, prompts, strict=True):
-        row[: len(prompt)] = torch.tensor(prompt)
-    tokens = tokens.to(model.embedding.weight.device)
+    tokens = pad_rows(prompts, vocabulary.PAD).to(model.embedding.weight.device)
     prefix_len = None if arm == ARMS[2] else 0
     room = {"temperature": 0, "stop_id": vocabulary.EOS, "lengths": lengths, "prefix_len": prefix_len}
     written = torch.stack([step.ids for step in model.generate(tokens, 90, **room)], 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import short
+from ._check import one_of
 from .attention import Attention, AttentionHeads, Joined
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
@@ -245,9 +245,3 @@ class ParallelBlock(_Block):
 
 
 BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}
-
-
-def one_of(name: str, value, allowed) -> None:
-    """Refuse a choice that there is not, and name those that there are."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_device, short, shown, whole_number
+from ._check import check_device, one_of, real_number, short, shown, whole_number
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
 from .generation import Step, check_sampling, evaluating, next_token_probs, read_prompt
-from .layers import ATTENTIONS, BLOCKS, MLPS, NORMS, one_of
+from .layers import ATTENTIONS, BLOCKS, MLPS, NORMS
 from .linear_layers import FEATURE_MAPS
 from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
@@ -87,8 +87,7 @@ class Config:
         for name in ("tied", "normalize", "output_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, got {shown(getattr(self, name))}")
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(self.dropout)}")
+        object.__setattr__(self, "dropout", real_number("dropout", self.dropout, low=0, high=1, below=True))
 
     @property
     def has_blocks(self) -> bool:

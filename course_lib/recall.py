@@ -18,8 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._check import whole_number
-from .layers import one_of
+from ._check import one_of, whole_number
 from .model import Config, PrefixLM
 from .objectives import Example
 from .training import Run

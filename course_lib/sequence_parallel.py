@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._check import check_device, is_whole_number, shown, whole_number, whole_numbers
+from ._check import check_device, is_whole_number, real_number, shown, whole_number, whole_numbers
 from ._group import Traffic, Wires
 from ._sequence_states import Outside, joined
-from .kernels._inputs import check_eps, check_flag, check_qkv, check_scale, check_state
+from .kernels._inputs import check_flag, check_qkv, check_state
 from .kernels.linear import LinearState, prefix_linear_attention
 from .sequence_costs import first_of_target, sequence_bytes, shard_lengths
 
@@ -82,7 +82,11 @@ def sequence_parallel_prefix_linear_attention(
     said, trouble = {}, None
     try:
         check_qkv(q, k, v)
-        choices = {"scale": check_scale(scale), "normalize": check_flag("normalize", normalize), "eps": check_eps(eps)}
+        choices = {
+            "scale": real_number("scale", scale),
+            "normalize": check_flag("normalize", normalize),
+            "eps": real_number("eps", eps, low=0),
+        }
         check_flag("return_state", return_state)
         prefix_len = _checked_prefix(prefix_len, q)
         if initial_state is not None:
@@ -117,7 +121,7 @@ def _checked_prefix(prefix_len, q: Tensor) -> int | list[int]:
     if is_whole_number(prefix_len):
         return whole_number("prefix_len", prefix_len)
     check_device("prefix_len", prefix_len, q.device)
-    prefixes = whole_numbers("prefix_len", prefix_len)
+    prefixes = whole_numbers("prefix_len", prefix_len, or_one=True)
     if len(prefixes) != q.shape[0]:
         raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(prefixes)}")
     return prefixes[0] if len(set(prefixes)) == 1 else prefixes

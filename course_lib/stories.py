@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass
 from itertools import product
 from string import Formatter
 
-from ._check import short, shown, whole_number
+from ._check import one_of, short, shown, whole_number
 from .story_words import (
     ENDINGS,
     FINDS,
@@ -128,16 +128,17 @@ def read_outline(text: str) -> Outline:
 
 
 def tell(outline: Outline | str, seed: int = 0) -> str:
-    """Return a story that follows the outline; the seed chooses between ways to say the same."""
+    """Return a story that follows the outline, an Outline or its text; the seed chooses between ways to say the same.
+
+    ValueError for a text that `read_outline` refuses.
+    """
     return _tell(as_outline(outline), random.Random(whole_number("seed", seed)))
 
 
 def storyteller(seed: int, split: str = "train") -> Iterator[tuple[str, str]]:
     """Return an endless iterator of (outline, story) texts, the same for the same seed on every machine."""
     seed = whole_number("seed", seed)
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {short(split)}")
-    return _endless(random.Random(seed), split)
+    return _endless(random.Random(seed), one_of("split", split, SPLITS))
 
 
 def _endless(rng: random.Random, split: str) -> Iterator[tuple[str, str]]:
@@ -170,6 +171,7 @@ def _tell(outline: Outline, rng: random.Random) -> str:
 
 
 def fill(sentence: str, outline: Outline) -> str:
+    """Return a sentence of `story_words` with the outline's cards, and the hero's pronouns, in its slots."""
     she, capital, her = PRONOUNS[HEROES[outline.hero]]
     cards = {"hero": outline.hero, "thing": outline.thing, "friend": outline.friend, "place": outline.place}
     return sentence.format(**cards, she=she, She=capital, her=her)
@@ -177,6 +179,8 @@ def fill(sentence: str, outline: Outline) -> str:
 
 def as_outline(outline: Outline | str) -> Outline:
     """Return an outline as it is, or read it from its text."""
+    if not isinstance(outline, (Outline, str)):
+        raise TypeError(f"outline must be an Outline, or the text of one, got {shown(outline)}")
     return outline if isinstance(outline, Outline) else read_outline(outline)
 
 

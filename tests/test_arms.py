@@ -20,6 +20,9 @@ def small(monkeypatch):
     monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
     monkeypatch.setattr(arms, "TEXT", arms.TEXT | tiny)
     monkeypatch.setattr(arms, "HELD_OUT", 4)
+    arms._corpus.cache_clear()  # what is kept was cut by other sizes
+    yield
+    arms._corpus.cache_clear()
 
 
 def batch():

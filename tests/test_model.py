@@ -316,8 +316,8 @@ def test_sizes_are_what_the_config_says():
         ({"layers": 0}, "layers must be at least 1, got 0"),
         ({"hidden": 0}, "hidden must be at least 1, got 0"),
         ({"heads": 3, "head_dim": None}, "dim must be a multiple of heads if head_dim is not given, got 16 and 3"),
-        ({"dropout": 1.0}, "dropout must be a number, 0 or more and below 1, got 1.0"),
-        ({"dropout": math.nan}, "dropout must be a number"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"dropout": math.nan}, "dropout must be at least 0"),
     ],
 )
 def test_configs_that_there_are_not(changes, words):
@@ -510,7 +510,7 @@ def test_dropout_is_off_while_it_writes_and_only_then():
         ({"prompt": [1, 99]}, "tokens must be from 0 to vocab_size - 1 = 10, got 99"),
         ({"prefix_len": 4}, "prefix_len of example 0 must be from 0 to the tokens that the example has = 3, got 4"),
         ({"prefix_len": [1, 1]}, "all that is given per example must tell of equally many examples"),
-        ({"temperature": -1}, "temperature must be 0"),
+        ({"temperature": -1}, "temperature must be finite and at least 0"),
         ({"top_p": 0}, "top_p must be above 0 and at most 1, got 0"),
         ({"top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
         ({"top_k": 0}, "top_k must be from 1 to vocab_size = 11, got 0"),

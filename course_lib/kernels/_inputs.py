@@ -1,12 +1,9 @@
 """What every kernel asks of its tensors, checked once and in words, before anything is computed."""
 
-import sys
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from .._check import check_device, is_whole_number, short, shown, whole_number, whole_numbers
+from .._check import check_device, is_whole_number, shown, whole_number, whole_numbers
 from ..masks import Visibility
 from .reference import LinearState, state_dtype
 
@@ -40,7 +37,7 @@ def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
     if is_whole_number(prefix_len):
         return whole_number("prefix_len", prefix_len, **limits)
     check_device("prefix_len", prefix_len, q.device)
-    lengths = whole_numbers("prefix_len", prefix_len, **limits)
+    lengths = whole_numbers("prefix_len", prefix_len, or_one=True, **limits)
     if len(lengths) != q.shape[0]:
         raise ValueError(f"prefix_len must have one entry for each of the {q.shape[0]} examples, got {len(lengths)}")
     return lengths[0] if len(set(lengths)) == 1 else lengths
@@ -86,28 +83,3 @@ def check_flag(name: str, value) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return value
-
-
-def check_eps(eps) -> float:
-    """Return a number, finite and not negative, as a float."""
-    if isinstance(eps, bool) or not isinstance(eps, Real):
-        raise TypeError(f"eps must be a number, got {shown(eps)}")
-    if not 0 <= eps <= sys.float_info.max:
-        raise ValueError(f"eps must be finite and at least 0, got {short(eps)}")
-    return float(eps)
-
-
-def check_scale(scale) -> float:
-    """Return a finite real number as a float."""
-    if isinstance(scale, bool) or not isinstance(scale, Real):
-        raise TypeError(f"scale must be a number, got {shown(scale)}")
-    if not abs(scale) <= sys.float_info.max:
-        raise ValueError(f"scale must be finite, got {short(scale)}")
-    return float(scale)
-
-
-def check_backend(backend, available) -> str:
-    """Return a backend that is available here, or say which ones are."""
-    if backend not in available:
-        raise ValueError(f"backend must be one of {', '.join(available)}, got {short(backend)}")
-    return backend
