@@ -10,7 +10,7 @@ import reprlib
 from numbers import Integral, Real
 
 LARGEST = 2**63 - 1  # what a tensor can hold and be as long as
-_MOST_BYTES = 2**44  # more than any machine has; what asks for more is a slip
+_MOST_BYTES = 2**40  # of one tensor: what asks for more is a slip, and torch would only say that it cannot allocate
 _LONGEST_INT = 2**128  # a longer one is told by its length: Python itself refuses to print more than 4300 digits
 
 
@@ -122,7 +122,7 @@ def one_of(name: str, value, allowed):
 
 
 def room(name: str, value: int, wanted: int) -> None:
-    """Refuse, before anything is allocated, an argument that asks for more bytes than there can be."""
+    """Refuse, before anything is allocated, an argument that asks for more than a TiB."""
     if wanted > _MOST_BYTES:
         raise ValueError(f"{name} = {short(value)} is too large: it asks for {wanted / 2**40:,.0f} TiB of memory")
 

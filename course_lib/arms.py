@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import one_of, shown, whole_number
+from ._check import one_of, shown, usable_device, whole_number
 from .data import (
     encode_story,
     follows,
@@ -168,12 +168,12 @@ def _corpus(text: str | None) -> Corpus:
 
 def _measured(example: Example, arm: str) -> Example:
     """Return the examples that an arm is measured on: its own mask, and the loss on targets, whatever it trains on."""
-    return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
+    return as_arm(example, ARMS[1] if one_of("arm", arm, ARMS) == ARMS[0] else arm)
 
 
 def new_run(seed: int, sizes: dict, vocab_size: int, batch_of, *, steps, evaluate, objective: str, device=None) -> Run:
     """Return a run, not begun, of a model of these sizes, its initial weights those of the seed."""
-    seed = whole_number("seed", seed)
+    seed, device = whole_number("seed", seed), usable_device("device", device)
     names = {field.name for field in dataclasses.fields(Config)}
     if unknown := sizes.keys() - names - {"batch_size", "steps", "learning_rate", "window_len", "words"}:
         raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")

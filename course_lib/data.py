@@ -51,7 +51,8 @@ def encode_story(vocabulary: Vocabulary, outline: Outline | str, story: str | No
     outline = as_outline(outline)
     if story is not None and not isinstance(story, str):
         raise TypeError(f"story must be a str, or None, got {shown(story)}")
-    prefix = [vocabulary.BOS, *check_vocabulary(vocabulary).encode(str(outline))]
+    check_vocabulary(vocabulary)
+    prefix = [vocabulary.BOS, *vocabulary.encode(str(outline))]
     return prefix + ([] if story is None else [*vocabulary.encode(story), vocabulary.EOS]), len(prefix)
 
 

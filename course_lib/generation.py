@@ -48,6 +48,8 @@ def next_token_probs(
     """
     if not isinstance(logits, Tensor) or logits.dim() != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be floats (batch, vocab_size), got {shown(logits)}")
+    if logits.is_meta or logits.layout != torch.strided:
+        raise ValueError(f"logits must be a dense tensor that holds values, got {shown(logits)}")
     temperature, top_k, top_p = check_sampling(temperature, top_k, top_p, logits.shape[1])
     if not logits.isfinite().all():
         raise ValueError("logits must be finite, got inf or NaN: did the training diverge?")

@@ -38,6 +38,7 @@ class LinearCost:
 
     @property
     def flops(self) -> int:
+        """All operations: of the state, of reading it, and of pairs."""
         return self.state + self.read + self.pairs
 
 

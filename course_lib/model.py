@@ -58,6 +58,9 @@ class Config:
     dropout: float = 0.0
 
     def __post_init__(self):
+        choices = {"attention": ATTENTIONS, "feature_map": FEATURE_MAPS, "block": BLOCKS, "positions": POSITIONS}
+        for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
+            one_of(name, getattr(self, name), allowed)
         for name in ("vocab_size", "dim", "layers", "heads", "max_len"):
             whole_number(name, getattr(self, name), low=1)
         if self.head_dim is None and self.dim % self.heads:
@@ -81,9 +84,6 @@ class Config:
             whole_number(name, getattr(self, name), low=1)
         if self.positions == "glm_rotary" and self.head_dim % 4:
             raise ValueError(f"head_dim must be a multiple of 4 for glm_rotary, got {self.head_dim}")
-        choices = {"attention": ATTENTIONS, "feature_map": FEATURE_MAPS, "block": BLOCKS, "positions": POSITIONS}
-        for name, allowed in {**choices, "norm": NORMS, "mlp": MLPS}.items():
-            one_of(name, getattr(self, name), allowed)
         for name in ("tied", "normalize", "output_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, got {shown(getattr(self, name))}")

@@ -4,6 +4,8 @@ Positions are given as ids, int64, (T,) for a whole batch or (B, T): so that a c
 documents can each begin at 0. Padding needs nothing: it comes last, and nobody sees it.
 """
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
@@ -95,7 +97,7 @@ def document_positions(document_lens, total_len: int, *, device=None) -> Tensor:
     room("total_len", total_len, 8 * total_len * (len(documents) if is_rows(documents) else 1))
     if is_rows(documents):
         return torch.stack([document_positions(row, total_len, device=device) for row in documents])
-    starts = [sum(documents[:i]) for i in range(len(documents))]
+    starts = [0, *accumulate(documents)][:-1]
     row = torch.arange(total_len, device=device)
     return row - spread(starts, documents, total_len, rest=sum(documents), device=device)
 

@@ -66,7 +66,8 @@ def visible_inputs(
     """
     length, trials = whole_number("length", length), whole_number("trials", trials, low=1)
     seed, device = whole_number("seed", seed), usable_device("device", device)
-    _check_options(fn, dim, vocab_size, batched, tolerance, dtype)
+    tolerance = real_number("tolerance", tolerance, low=0, high=1e18)
+    _check_options(fn, dim, vocab_size, batched, dtype)
     room("length", length, length**2)
     room("length" if dim is None else "dim", dim or length, 8 * length * (dim or 8))
     seen = torch.zeros(length, length, dtype=torch.bool)
@@ -168,7 +169,7 @@ def _of(pairs: tuple) -> str:
     return f" (the first of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
 
 
-def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
+def _check_options(fn, dim, vocab_size, batched, dtype) -> None:
     if not callable(fn):
         raise TypeError(f"fn must be a function or an nn.Module, got {shown(fn)}")
     if dim is not None and vocab_size is not None:
@@ -181,6 +182,5 @@ def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
         whole_number("vocab_size", vocab_size, low=2)
     if not (batched is None or isinstance(batched, bool)):
         raise TypeError(f"batched must be True, False or None, got {shown(batched)}")
-    real_number("tolerance", tolerance, low=0, high=1e18)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"dtype must be a floating-point torch.dtype, got {short(dtype)}")

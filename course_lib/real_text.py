@@ -4,12 +4,13 @@ import difflib
 import functools
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 from ._check import one_of, short, shown, whole_number
 from ._files import file_path
 from .vocabulary import split_words
+
+MOST_BYTES = 2**30  # of a file, whatever is allowed: so much room is taken before it is read
 
 
 def python_docs(split: str = "train") -> str:
@@ -52,11 +53,11 @@ def read_text(path, *, encoding: str = "utf-8", min_words: int = 200, max_bytes:
     """Return the text of a file of the learner's own, its line ends as \\n, without a byte order mark.
 
     Raises FileNotFoundError, IsADirectoryError or PermissionError; ValueError for a file that is empty, has fewer than
-    min_words words, is larger than max_bytes, holds no text, or is written in another encoding.
+    min_words words, is larger than max_bytes (itself at most 2**30), holds no text, or is written in another encoding.
     """
     path = file_path(path)
     where = f"path {str(path)!r}"
-    max_bytes = whole_number("max_bytes", max_bytes, low=1, high=sys.maxsize - 1)
+    max_bytes = whole_number("max_bytes", max_bytes, low=1, high=MOST_BYTES)
     min_words = whole_number("min_words", min_words)
     if path.is_dir():
         raise IsADirectoryError(f"{where} is a folder; name a text file in it")

@@ -66,7 +66,8 @@ class Outline:
     ending: str | None = None
 
     def __post_init__(self):
-        for kind, card in zip(CARDS, astuple(self), strict=True):
+        for kind in CARDS:
+            card = getattr(self, kind)
             if card is None and kind in OPTIONAL:
                 continue
             if not isinstance(card, str):
@@ -119,7 +120,8 @@ def read_outline(text: str) -> Outline:
             cards[kind] = word
     allowed = "\n".join(f"  {kind}: {', '.join(choices)}" for kind, choices in CARDS.items())
     if unknown:
-        raise ValueError(f"outline has cards that the storyteller does not know: {', '.join(unknown)}.\n{allowed}")
+        told = ", ".join(unknown[:12]) + (f", and {len(unknown) - 12} more" if len(unknown) > 12 else "")
+        raise ValueError(f"outline has cards that the storyteller does not know: {told}.\n{allowed}")
     missing = [kind for kind in CARDS if kind not in cards and kind not in OPTIONAL]
     if missing:
         nothing = "is empty: it" if not words else "lacks cards: it still"

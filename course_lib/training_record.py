@@ -46,6 +46,7 @@ class Record:
 
     @property
     def steps_done(self) -> int:
+        """How many steps were taken so far."""
         return len(self.losses)
 
     def __repr__(self) -> str:
@@ -53,12 +54,14 @@ class Record:
         return f"Record({self.objective or 'training'}: {self.steps_done} of {self.settings.get('steps')} steps{loss})"
 
     def add_step(self, loss: float, read: int, taught: int, seconds: float) -> None:
+        """Count a step as done, with its loss, the tokens that it read and those that carried loss, and its time."""
         self.tokens_read.append(read)
         self.tokens_taught.append(taught)
         self.seconds += seconds
         self.losses.append(loss)  # last: a step is done once its loss is here
 
     def evaluated(self, step: int) -> bool:
+        """Tell whether there is an evaluation after so many steps."""
         return any(one["step"] == step for one in self.evaluations)
 
     def add_evaluation(self, step: int, values: dict) -> None:
@@ -156,4 +159,5 @@ def _processor() -> str:
 
 
 def today() -> str:
+    """Return the date in UTC, as 2026-01-31."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()

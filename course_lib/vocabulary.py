@@ -183,7 +183,7 @@ class Vocabulary:
         """Return the id of SENTINEL_n, 0 <= n < sentinels."""
         if self.sentinels == 0:
             raise ValueError("this vocabulary was made with sentinels=0, so it has no sentinel token")
-        return len(self.SPECIALS) + whole_number("sentinel", n, high=self.sentinels - 1, high_name="sentinels - 1")
+        return len(self.SPECIALS) + whole_number("n", n, high=self.sentinels - 1, high_name="sentinels - 1")
 
     def is_special(self, id: int) -> bool:
         """Tell a special token from a word."""
@@ -210,6 +210,8 @@ class Vocabulary:
 
         Words come back as they were; the white space between them is written anew.
         """
+        if not isinstance(specials, bool):
+            raise TypeError(f"specials must be True or False, got {shown(specials)}")
         numbers = whole_numbers("ids", ids, high=len(self) - 1, high_name="len(vocabulary) - 1")
         return join_words(self._tokens[id] for id in numbers if specials or id >= self.first_word)
 

@@ -1,14 +1,22 @@
 """The spans that GLM blanks: their lengths, their places, and that they come to an end however odd the wish."""
 
+import itertools
 import math
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from course_lib import blank_spans
+from course_lib.blank_arms import lay_out
 from course_lib.blank_spans import sample_document_span, sample_sentences, sample_spans
+from course_lib.glm import blank_infilling
+from course_lib.objectives import corrupt_spans, noise_spans, ul2
+from course_lib.vocabulary import Vocabulary
+
+WORDS = Vocabulary(["a", "b", "c"])
 
 
 def apart(spans, length):
@@ -105,3 +113,42 @@ def test_a_very_long_text_takes_seconds_and_one_too_dense_is_given_up():
     assert sum(end - start for start, end in spans) / 2**18 == pytest.approx(0.15, abs=0.001)
     with pytest.raises(ValueError, match="length = 1048576 is too short"):
         sample_spans(2**20, mask_ratio=0.95)
+
+
+def test_a_numpy_share_is_a_share():
+    one, other = (
+        sample_spans(60, mask_ratio=share, generator=torch.Generator().manual_seed(5))
+        for share in (0.25, np.float32(0.25))
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "draw", [sample_spans, sample_document_span, noise_spans, lambda n, **more: ul2([60] * n, WORDS, **more)]
+)
+def test_a_generator_is_one_of_torchs(draw):
+    for wrong in (0, "cpu", torch.Generator):
+        with pytest.raises(TypeError, match=r"generator must be a torch.Generator on the CPU, or None, got"):
+            draw(9, generator=wrong)
+
+
+@pytest.mark.parametrize("spans", [math.nan, itertools.repeat((1, 2)), {(1, 2)}, torch.ones(2, 2), [(1, 2, 3)], [3]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda spans: blank_infilling([60] * 9, spans, mask_id=4, start_id=6, end_id=7),
+        lambda spans: corrupt_spans([60] * 9, spans, WORDS),
+        lambda spans: lay_out([60] * 9, spans, None, "GLM", WORDS),
+        lambda spans: sample_sentences(spans),
+    ],
+)
+def test_spans_that_are_none_are_refused_by_name(call, spans):
+    with pytest.raises((TypeError, ValueError), match=r"^(spans|sentences)(\[0\])? must be"):
+        call(spans)
+
+
+def test_spans_may_be_a_tensor():
+    for spans in (torch.tensor([[1, 3], [5, 6]]), np.array([[1, 3], [5, 6]])):
+        assert [one.tolist() for one in corrupt_spans([60] * 9, spans, WORDS)] == [
+            one.tolist() for one in corrupt_spans([60] * 9, [(1, 3), (5, 6)], WORDS)
+        ]

@@ -328,3 +328,28 @@ def test_the_examples_in_the_docstrings():
     result = doctest.testmod(masks)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("much", [2**40, 2**62])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda n: create_prefix_mask(0, n), "total_len"),
+        (lambda n: prefix_mask(0, n), "total_len"),
+        (lambda n: prefix_mask([0, 1], n), "total_len"),
+        (lambda n: padding_mask([1], n), "total_len"),
+        (lambda n: masks.prefix_block_mask(0, n), "total_len"),
+        (lambda n: masks.packed_prefix_mask([1], [n]), "the sum of document_lens"),
+        (lambda n: masks.packed_prefix_mask([1, 1], [n, n]), "the sum of document_lens"),
+        (lambda n: Visibility([1], document_lens=[n]).mask(n), "total_len"),
+    ],
+)
+def test_a_mask_that_no_memory_holds_is_refused_before_it_is_made(call, name, much):
+    with pytest.raises(ValueError, match=rf"^{name} = \d+ is too large: it asks for [\d,]+ TiB of memory"):
+        call(much)
+
+
+def test_many_lengths_are_refused_in_few_words():
+    with pytest.raises(ValueError, match="prefix_len must be shaped like document_lens") as refused:
+        Visibility([1], document_lens=[1] * 5000)
+    assert len(str(refused.value)) < 300
