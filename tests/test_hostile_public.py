@@ -160,8 +160,8 @@ CALLS = {
     cache.KVCache: {"model": MODEL, "batch_size": 1},
 }  # fmt: skip
 MORE = {"terabytes": 2**40, "largest": 2**62, "fraction": Fraction(1, 3), "numpy": np.int64(3), "half": np.float32(0.5)}
-# So much work may be asked for; what takes long is no hang.
 FUNCTIONS = {"fn", "clock", "timer", "batch_of", "evaluate"}
+# So much work may be asked for; what takes long is no hang.
 WORK = {"trials", "repeats", "warmup", "batch_size", "max_new_tokens"}
 
 
