@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import mixed_seed, short, shown, whole_number
+from ._check import mixed_seed, one_of, short, shown, usable_device, whole_number
 from .data import (
     encode_story,
     follows,
@@ -33,6 +33,7 @@ from .data import (
 )
 from .model import Config, PrefixLM
 from .objectives import Example, prefix_lm_batch
+from .packing import pad_rows
 from .training import Run, target_loss
 from .vocabulary import Vocabulary
 
@@ -53,9 +54,7 @@ def as_arm(example: Example, arm: str) -> Example:
     """
     if not isinstance(example, Example):
         raise TypeError(f"example must be an Example, such as prefix_lm_batch returns, got {shown(example)}")
-    if arm not in ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(ARMS)}, got {short(arm)}")
-    if arm == ARMS[2]:
+    if one_of("arm", arm, ARMS) == ARMS[2]:
         return example
     example = example._replace(prefix_len=0 * example.prefix_len)  # a number, or a tensor of one for each text
     if arm == ARMS[1]:
@@ -116,7 +115,7 @@ def text_run(
     """
     sizes = changed(TEXT, changes)
     window_len = whole_number("window_len", sizes["window_len"], low=2)
-    if prefix != "uniform":
+    if not (isinstance(prefix, str) and prefix == "uniform"):
         prefix = whole_number("prefix", prefix, high=window_len - 1)
     vocabulary, ids, windows = corpus(text, window_len, whole_number("words", sizes["words"], low=1))
 
@@ -155,16 +154,17 @@ def corpus(text: str | None = None, window_len: int = TEXT["window_len"], max_wo
     window_len: of the held-out windows, of which there must be 20 in the text. max_words: how many of its words have an
     id of their own.
     """
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"text must be a str, such as data.read_text returns, got {shown(text)}")
+    window_len, max_words = whole_number("window_len", window_len, low=2), whole_number("max_words", max_words, low=1)
     return _corpus(text, window_len, max_words, HELD_OUT)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4)  # a text of the learner's own is not kept for ever
 def _corpus(text: str | None, window_len: int, max_words: int, most: int) -> Corpus:
     if text is None:
         train, held_out = python_docs("train"), python_docs("held_out")
     else:
-        if not isinstance(text, str):
-            raise TypeError(f"text must be a str, such as data.read_text returns, got {shown(text)}")
         words, least = split_words(text), 20 * window_len
         if len(words) < least:
             raise ValueError(f"text must have at least {least} words, 20 windows of {window_len}, got {len(words)}")
@@ -178,7 +178,7 @@ def _corpus(text: str | None, window_len: int, max_words: int, most: int) -> Cor
 
 def _measured(example: Example, arm: str) -> Example:
     """Return the examples that an arm is measured on: its own mask, and the loss on targets, whatever it trains on."""
-    return as_arm(example, ARMS[1] if arm == ARMS[0] else arm)
+    return as_arm(example, ARMS[1] if one_of("arm", arm, ARMS) == ARMS[0] else arm)
 
 
 CONFIG_NAMES = {field.name for field in dataclasses.fields(Config)} - {"vocab_size"}  # that is the vocabulary's
@@ -212,9 +212,10 @@ def new_run(
 
     rebuilt(model) may change the model before the run is made; what it draws, it draws behind the weights.
     """
+    seed, device = whole_number("seed", seed), usable_device("device", device)
     config = Config(vocab_size=vocab_size, **{name: sizes[name] for name in CONFIG_NAMES & sizes.keys()})
     with torch.random.fork_rng([]):
-        torch.manual_seed(whole_number("seed", seed))
+        torch.manual_seed(seed)
         model = PrefixLM(config)
         if rebuilt is not None:
             rebuilt(model)
@@ -234,10 +235,7 @@ def _cards_kept(model: PrefixLM, vocabulary: Vocabulary, arm: str) -> float:
     outlines = [outline for outline, _ in islice(storyteller(5, "held_out"), HELD_OUT // 2)]
     prompts = [encode_story(vocabulary, outline)[0] for outline in outlines]
     lengths = [len(prompt) for prompt in prompts]
-    tokens = torch.full((len(prompts), max(lengths)), vocabulary.PAD)
-    for row, prompt in zip(tokens, prompts, strict=True):
-        row[: len(prompt)] = torch.tensor(prompt)
-    tokens = tokens.to(model.embedding.weight.device)
+    tokens = pad_rows(prompts, vocabulary.PAD).to(model.embedding.weight.device)
     prefix_len = None if arm == ARMS[2] else 0
     room = {"temperature": 0, "stop_id": vocabulary.EOS, "lengths": lengths, "prefix_len": prefix_len}
     written = torch.stack([step.ids for step in model.generate(tokens, 90, **room)], 1)

@@ -12,13 +12,15 @@ All begin with the same weights, and read the same texts with the same blanks. T
 
 import torch
 
-from ._check import mixed_seed, short, whole_number
+from ._check import mixed_seed, one_of, pairs, whole_number
 from .arms import HELD_OUT, SIZES, TEXT, corpus, new_run
+from .blank_spans import sample_spans
 from .data import story_batch, story_vocabulary, text_batch
 from .generation import evaluating
-from .glm import BlankInfilling, blank_infilling, collate_blanks, sample_spans
+from .glm import BlankInfilling, blank_infilling, collate_blanks
+from .span_corruption import one_text
 from .training import Run
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, check_vocabulary
 
 BLANK_ARMS = (
     "GLM",
@@ -35,9 +37,9 @@ LONG_SHARE = 0.4  # of the texts of `glm_run` have the whole story as one blank
 
 def lay_out(ids, spans, order, arm: str, vocabulary: Vocabulary) -> BlankInfilling:
     """Return a text with these blanks as an arm reads it; order as in `blank_infilling`. ValueError for no such arm."""
-    if arm not in BLANK_ARMS:
-        raise ValueError(f"arm must be one of {'; '.join(BLANK_ARMS)}, got {short(arm)}")
-    ids, spans = torch.as_tensor(ids), sorted(spans)
+    one_of("arm", arm, BLANK_ARMS)
+    check_vocabulary(vocabulary)
+    ids, spans = one_text(ids, 1, "to read"), sorted(pairs("spans", spans))
     marks = {"mask_id": vocabulary.MASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
     example = blank_infilling(ids, spans, order=order, **marks)
     tokens, positions, blocks = (one.clone() for one in (example.tokens, example.positions, example.block_positions))

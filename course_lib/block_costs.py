@@ -12,7 +12,7 @@ for the cut over devices; Williams et al. 2009 for the roofline. The module need
 
 from dataclasses import dataclass
 
-from ._check import short, whole_number
+from ._check import one_of, real_number, short, shown, whole_number
 
 __all__ = [
     "PALM",
@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+def _set(record, name: str, value) -> None:
+    object.__setattr__(record, name, value)  # a frozen dataclass sets its own fields so
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
     """The sizes of a block with SwiGLU: features between layers, query heads, features a head and in the MLP."""
@@ -39,7 +43,7 @@ class BlockShape:
 
     def __post_init__(self):
         for name in ("dim", "heads", "head_dim", "hidden", "kv_heads"):
-            whole_number(name, getattr(self, name), low=1)
+            _set(self, name, whole_number(name, getattr(self, name), low=1))
         if self.heads % self.kv_heads:
             raise ValueError(f"heads must be a multiple of kv_heads, got {self.heads} and {self.kv_heads}")
 
@@ -78,9 +82,8 @@ class Machine:
 
     def __post_init__(self):
         for name in ("flops", "memory", "link", "latency", "overhead"):
-            value, low = getattr(self, name), 0 if name in ("latency", "overhead") else 1
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value < float("inf"):
-                raise ValueError(f"{name} must be a finite number, at least {low}, got {short(value)}")
+            low = 0 if name in ("latency", "overhead") else 1
+            _set(self, name, real_number(name, getattr(self, name), low=low))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +121,12 @@ def operations(
 
     A product reads its input and its matrix once and writes its output once; attention is causal and writes no scores.
     """
-    if block not in ("serial", "parallel"):
-        raise ValueError(f"block must be one of serial, parallel, got {short(block)}")
+    one_of("block", block, ("serial", "parallel"))
+    _is_a("shape", shape, BlockShape)
+    _is_a("fused", fused, bool)
     sizes = {"tokens": tokens, "batch": batch, "devices": devices, "number_bytes": number_bytes}
-    for name, value in sizes.items():
-        whole_number(name, value, low=1)
-    whole_number("context", context)
+    tokens, batch, devices, number_bytes = (whole_number(name, value, low=1) for name, value in sizes.items())
+    context = whole_number("context", context)
     for name in ("heads", "hidden"):
         if getattr(shape, name) % devices:
             raise ValueError(f"devices must divide {name} = {getattr(shape, name)}, got {short(devices)}")
@@ -166,6 +169,12 @@ def operations(
     return tuple(list_.made)
 
 
+def _is_a(name: str, value, kind: type) -> None:
+    if not isinstance(value, kind):
+        wanted = "True or False" if kind is bool else f"a {kind.__name__}"
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
+
+
 class _List:
     """The operations so far, and how each kind of them is counted. Each method returns the name of what it added."""
 
@@ -202,8 +211,14 @@ def stages(ops) -> list[tuple[str, ...]]:
     >>> len(stages(operations("serial", shape, tokens=4))), len(stages(operations("parallel", shape, tokens=4)))
     (10, 5)
     """
+    if not isinstance(ops, (list, tuple)) or not ops or not all(isinstance(op, Operation) for op in ops):
+        raise TypeError(f"ops must be what operations returns, a list or tuple of Operation, got {shown(ops)}")
     at = {"x": -1}
     for op in ops:
+        if missing := [name for name in op.waits_for if name not in at]:
+            raise ValueError(
+                f"ops must hold what an operation waits for before it: {short(op.name)} lacks {short(missing[0])}"
+            )
         at[op.name] = 1 + max(at[name] for name in op.waits_for)
     return [tuple(op.name for op in ops if at[op.name] == step) for step in range(max(at.values()) + 1)]
 
@@ -213,6 +228,9 @@ def seconds(op: Operation, machine: Machine, *, devices: int = 1) -> float:
 
     An all-reduce goes around a ring: of n devices each sends 2 (n - 1)/n of the tensor. It overlaps with nothing here.
     """
+    _is_a("op", op, Operation)
+    _is_a("machine", machine, Machine)
+    devices = whole_number("devices", devices, low=1)
     if op.kind == "all-reduce":
         return machine.latency + 2 * (devices - 1) / devices * op.moved / machine.link
     return machine.overhead + max(op.flops / machine.flops, op.moved / machine.memory)
@@ -227,6 +245,8 @@ def planning_table(
     gain = serial/parallel - 1: how much more the parallel block gets done in the same time. `training` counts the
     backward pass too: twice the arithmetic and the bytes of the forward pass, and as many all-reduces again.
     """
+    _is_a("machine", machine, Machine)
+    _is_a("training", training, bool)
     rows = []
     for model, (_, shape) in PALM.items():
         times, reduce = {}, 0.0
@@ -248,5 +268,6 @@ def kv_bytes(layers: int, shape: BlockShape, *, number_bytes: int = 2) -> int:
     >>> kv_bytes(32, BlockShape(dim=4096, heads=16, head_dim=256, hidden=16384))
     32768
     """
-    whole_number("layers", layers, low=1)
+    _is_a("shape", shape, BlockShape)
+    layers = whole_number("layers", layers, low=1)
     return 2 * layers * shape.kv_heads * shape.head_dim * whole_number("number_bytes", number_bytes, low=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
-from ._check import is_whole_number, length_tensor, whole_number
+from ._check import is_whole_number, length_tensor, room, usable_device, whole_number
 
 
 def prefix_block_mask(prefix_len, total_len: int, *, block_size: int = 128, device=None) -> BlockMask:
@@ -27,7 +27,7 @@ def prefix_block_mask(prefix_len, total_len: int, *, block_size: int = 128, devi
 
     Source: the BlockMask format is documented in torch.nn.attention.flex_attention.
     """
-    total_len = whole_number("total_len", total_len)
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
     block_size = whole_number("block_size", block_size, low=1)
     limits = {"high": total_len, "high_name": "total_len"}
     if is_whole_number(prefix_len):
@@ -37,12 +37,14 @@ def prefix_block_mask(prefix_len, total_len: int, *, block_size: int = 128, devi
         def mask_mod(b, h, q_idx, kv_idx):
             return (kv_idx <= q_idx) | (kv_idx < single)
     else:
-        lengths = length_tensor("prefix_len", prefix_len, device=device, **limits)
+        lengths = length_tensor("prefix_len", prefix_len, device=device, or_one=True, **limits)
 
         def mask_mod(b, h, q_idx, kv_idx):
             return (kv_idx <= q_idx) | (kv_idx < lengths[b])
 
-    rows = torch.arange(-(-total_len // block_size), device=lengths.device)  # block rows, and block columns too
+    side = -(-total_len // block_size)
+    room("total_len", total_len, 4 * max(len(lengths), 1) * side**2)  # int32 indexes of block columns
+    rows = torch.arange(side, device=lengths.device)  # block rows, and block columns too
     prefix = lengths[:, None, None]  # (B, H = 1, block row)
     visited = torch.maximum(rows + 1, (prefix + block_size - 1) // block_size)
     past = rows if block_size > 1 else rows + 1  # the diagonal cuts its own blocks, unless a block is one pair

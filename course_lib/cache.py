@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, whole_number, whole_numbers
+from ._check import is_whole_number, room, whole_number, whole_numbers
 from .decoding_cache import DecodingCache
 from .masks import Visibility, prefix_mask
 
@@ -82,6 +82,8 @@ class KVCache(DecodingCache):
         if capacity is not None:
             self.capacity = whole_number("capacity", capacity, **limit)
         batch, own = (self.batch_size, self.capacity), {"dtype": weight.dtype, "device": weight.device}
+        row = config.layers * config.kv_heads * (config.head_dim + (config.value_dim or config.head_dim)) + config.dim
+        room("batch_size", self.batch_size, self.batch_size * self.capacity * row * weight.element_size())
         shape = (self.batch_size, config.kv_heads, self.capacity)
         self.keys = [torch.zeros(*shape, config.head_dim, **own) for _ in range(config.layers)]
         self.values = [torch.zeros(*shape, config.value_dim or config.head_dim, **own) for _ in range(config.layers)]
@@ -110,7 +112,8 @@ class KVCache(DecodingCache):
         """
         if self.prefix_lens is None:
             raise ValueError("the cache is empty: its prefix length is that of the first call of the model")
-        new = [new_len] * self.batch_size if is_whole_number(new_len) else whole_numbers("new_len", new_len)
+        one = is_whole_number(new_len)
+        new = [new_len] * self.batch_size if one else whole_numbers("new_len", new_len, or_one=True)
         new = self._check_prefix("new_len", new, self.lengths)
         self._check_mode()
         layers = len(self.keys)

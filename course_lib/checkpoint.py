@@ -6,12 +6,12 @@ A file holds a model's config, tensors by name, and `about`, what else there is 
 import dataclasses
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ._files import file_path, write_whole
 
 FORMAT, VERSION = "course_lib.PrefixLM", 1
 
@@ -21,18 +21,11 @@ def save_checkpoint(path, config, state: dict[str, Tensor], *, about: dict | Non
 
     TypeError, and nothing is written, for a config that JSON could not hold: it could never be read again.
     """
-    path, about = Path(path), about or {}
-    fields = dataclasses.asdict(config)
+    fields, about = dataclasses.asdict(config), about or {}
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     content = {"format": format, "version": VERSION, "config": fields, "state": state, "about": about}
     content["digest"] = digest(fields, state, about)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            torch.save(content, file)
-        os.replace(part, path)  # so an interruption leaves the old file, not half of the new one
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, lambda file: torch.save(content, file))
 
 
 def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=None):
@@ -74,6 +67,7 @@ def read_checkpoint(path, format: str = FORMAT) -> tuple[dict[str, Any], dict[st
     names the file if it is no checkpoint of this format and version, or not as it was written: a digest of everything
     in it stands in it. That tells of damage and of careless edits; it proves nothing about who wrote the file.
     """
+    path = file_path(path)
     with open(path, "rb") as file:
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

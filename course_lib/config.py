@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from ._check import check_flag, whole_number
+from ._check import check_flag, one_of, real_number, whole_number
 from .attention import check_heads
-from .layers import ATTENTIONS, BLOCKS, HEADS, MLPS, NORMS, check_dropout, choices_of, one_of
+from .layers import ATTENTIONS, BLOCKS, HEADS, MLPS, NORMS, choices_of
 from .linear_layers import FEATURE_MAPS
 
 __all__ = ["POSITIONS", "Config"]
@@ -67,7 +67,7 @@ class Config:
             self._set("normalize", self.attention != "gated" and self.feature_map != "identity")
         for name in ("tied", "normalize", "output_norm"):
             check_flag(name, getattr(self, name))
-        self._set("dropout", check_dropout(self.dropout))
+        self._set("dropout", real_number("dropout", self.dropout, low=0, high=1, below=True))
         self._check_together()
 
     def _set(self, name: str, value) -> None:

@@ -13,9 +13,10 @@ Everything here is a closed form in plain integers; the module needs no torch.
 
 from dataclasses import dataclass
 
-from ._check import short, whole_number
+from ._check import one_of, whole_number
 
 KINDS = ("encoder", "decoder", "encoder-decoder", "prefix")
+MOST_LISTED = 2**20  # indexes that are written down one by one
 
 
 def _lengths(prefix_len: int, total_len: int) -> tuple[int, int]:
@@ -109,6 +110,7 @@ def attention_flops(
     if block_size is None:
         pairs = allowed_pairs(prefix_len, total_len)
     else:
+        block_size = whole_number("block_size", block_size, low=1)
         pairs = tiles(prefix_len, total_len, block_size).visited * block_size * block_size
     return 4 * heads * head_dim * pairs
 
@@ -125,7 +127,7 @@ def loss_tokens(kind: str, prefix_len: int, total_len: int) -> int:
     [1, 6, 4, 4]
     """
     prefix_len, total_len = _lengths(prefix_len, total_len)
-    if kind == "encoder":
+    if one_of("kind", kind, KINDS) == "encoder":
         return max((15 * total_len + 50) // 100, min(total_len, 1))
     return max(total_len - _first_predicted(kind, prefix_len), 0)
 
@@ -134,21 +136,19 @@ def loss_positions(kind: str, prefix_len: int, total_len: int) -> list[int]:
     """Return the indexes of the tokens that `loss_tokens` counts, in order.
 
     For the encoder, which tokens are masked is a matter of chance; here they are spread evenly, the same at every call.
+    More than 2**20 indexes are a ValueError.
 
     >>> loss_positions("prefix", 3, 7), loss_positions("encoder", 3, 7)
     ([3, 4, 5, 6], [3])
     """
+    prefix_len, total_len = _lengths(prefix_len, total_len)
     count = loss_tokens(kind, prefix_len, total_len)
+    if count > MOST_LISTED:
+        raise ValueError(f"total_len must leave at most {MOST_LISTED} tokens to list, got {total_len}, with {count}")
     if kind == "encoder":
         return [(2 * i + 1) * total_len // (2 * count) for i in range(count)]
     return list(range(_first_predicted(kind, prefix_len), total_len))
 
 
 def _first_predicted(kind: str, prefix_len: int) -> int:
-    if kind == "decoder":
-        return 1
-    if kind == "prefix":
-        return max(prefix_len, 1)
-    if kind == "encoder-decoder":
-        return prefix_len
-    raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {short(kind)}")
+    return {"decoder": 1, "prefix": max(prefix_len, 1), "encoder-decoder": prefix_len}[kind]

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import whole_number, whole_numbers
+from ._check import shown, usable_device, whole_number, whole_numbers
+from .packing import pad_rows
 from .real_text import python_docs, read_text
 from .stories import CARDS, Outline, as_outline, read_outline, story_vocabulary, storyteller, tell
 from .story_check import Followed, follows
-from .vocabulary import UnknownWordsError, Vocabulary, join_words, split_words
+from .vocabulary import UnknownWordsError, Vocabulary, check_vocabulary, join_words, split_words
 
 __all__ = [
     "CARDS",
@@ -47,7 +48,11 @@ def encode_story(vocabulary: Vocabulary, outline: Outline | str, story: str | No
 
     Without a story, the ids are the prefix alone, from which a model can write one.
     """
-    prefix = [vocabulary.BOS, *vocabulary.encode(str(as_outline(outline)))]
+    outline = as_outline(outline)
+    if story is not None and not isinstance(story, str):
+        raise TypeError(f"story must be a str, or None, got {shown(story)}")
+    check_vocabulary(vocabulary)
+    prefix = [vocabulary.BOS, *vocabulary.encode(str(outline))]
     return prefix + ([] if story is None else [*vocabulary.encode(story), vocabulary.EOS]), len(prefix)
 
 
@@ -71,12 +76,11 @@ def story_batch(
 
     vocabulary: usually `story_vocabulary()`; it must know every word of the stories.
     """
-    batch_size = whole_number("batch_size", batch_size, low=1)
+    batch_size, device = whole_number("batch_size", batch_size, low=1), usable_device("device", device)
+    check_vocabulary(vocabulary)
     teller = storyteller(_mixed(seed, step), split)
     rows = [encode_story(vocabulary, outline, story) for outline, story in islice(teller, batch_size)]
-    tokens = torch.full((batch_size, max(len(ids) for ids, _ in rows)), vocabulary.PAD)
-    for row, (ids, _) in zip(tokens, rows, strict=True):
-        row[: len(ids)] = torch.tensor(ids)
+    tokens = pad_rows([ids for ids, _ in rows], vocabulary.PAD)
     prefix_len = torch.tensor([prefix for _, prefix in rows])
     lengths = torch.tensor([len(ids) for ids, _ in rows])
     return StoryBatch(*(one.to(device) for one in (tokens, prefix_len, lengths)))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, short, whole_number
+from ._check import is_whole_number, room, short, shown, whole_number
 from .masks import Visibility
 
 if TYPE_CHECKING:
@@ -22,9 +22,12 @@ class DecodingCache:
     """
 
     def __init__(self, model: "PrefixLM", batch_size: int):
+        if not isinstance(getattr(model, "blocks", None), torch.nn.ModuleList):  # PrefixLM itself imports this module
+            raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
         self.batch_size, self.model = whole_number("batch_size", batch_size), model
         self.capacity = model.config.max_len
         weight = next(model.parameters())
+        room("batch_size", self.batch_size, self.batch_size * model.config.dim * weight.element_size())
         self.last = torch.zeros(self.batch_size, model.config.dim, dtype=weight.dtype, device=weight.device)
         self.lengths = [0] * self.batch_size
         self.prefix_lens: list[int] | None = None

@@ -1,15 +1,13 @@
 """Generating: a prompt that is checked, a choice of the next token from the logits, and the loop around the model."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ._check import short, shown, whole_number, whole_numbers
+from ._check import real_number, shown, whole_number, whole_numbers
 from .cache import KVCache
 from .masks import Visibility
 from .state_cache import StateCache
@@ -33,17 +31,13 @@ class Step(NamedTuple):
     done: Tensor
 
 
-def check_sampling(temperature, top_k, top_p, vocab_size: int) -> None:
-    """Refuse a temperature below 0, a top_k outside 1..V, and a top_p that is not above 0 and at most 1."""
-    for name, value in (("temperature", temperature), ("top_p", 1.0 if top_p is None else top_p)):
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError(f"{name} must be a number, got {shown(value)}")
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 (always the likeliest token) or more, and finite, got {temperature}")
-    if top_k is not None:
-        whole_number("top_k", top_k, low=1, high=vocab_size, high_name="vocab_size")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {short(top_p)}; 0 would leave no token to choose")
+def check_sampling(temperature, top_k, top_p, vocab_size: int) -> tuple[float, int | None, float | None]:
+    """Return the three as plain numbers: temperature at least 0, top_k from 1 to V, top_p above 0 and at most 1."""
+    return (
+        real_number("temperature", temperature, low=0),  # 0: always the likeliest token
+        None if top_k is None else whole_number("top_k", top_k, low=1, high=vocab_size, high_name="vocab_size"),
+        None if top_p is None else real_number("top_p", top_p, low=0, above=True, high=1),
+    )
 
 
 def next_token_probs(
@@ -60,7 +54,9 @@ def next_token_probs(
     """
     if not isinstance(logits, Tensor) or logits.dim() != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be floats (batch, vocab_size), got {shown(logits)}")
-    check_sampling(temperature, top_k, top_p, logits.shape[1])
+    if logits.is_meta or logits.layout != torch.strided:
+        raise ValueError(f"logits must be a dense tensor that holds values, got {shown(logits)}")
+    temperature, top_k, top_p = check_sampling(temperature, top_k, top_p, logits.shape[1])
     if not logits.isfinite().all():
         raise ValueError("logits must be finite, got inf or NaN: did the training diverge?")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -12,9 +12,10 @@ A record is JSON with "format" and "version", "machine", "date", "command", "set
 """
 
 import json
-import os
 from pathlib import Path
 
+from ._check import real_number, shown
+from ._files import file_path, write_whole
 from .race import Race, Spread
 
 FORMAT, VERSION = "course_lib.gpu_race", 1
@@ -25,6 +26,7 @@ COPY = "copy of as many bytes"  # as a forward is counted to move, in the same r
 FEATURES = 64
 FORWARD_BYTES = 4 * 2 * FEATURES  # counted, a token and head, in 16 bits: q, k and v are read, the output is written
 BACKWARD_BYTES = 2 * FORWARD_BYTES
+_FIELDS = {"machine": str, "date": str, "copy": dict, "races": list, "table": list}
 
 
 def save(path, record: dict) -> None:
@@ -35,27 +37,31 @@ def save(path, record: dict) -> None:
     for name, entries in lists.items():
         lines = ",\n".join(f"  {json.dumps(one, ensure_ascii=False)}" for one in entries)
         text += f',\n "{name}": [\n{lines}\n ]'
-    part = Path(path).with_name(f".{Path(path).name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(text + "\n}\n", "utf-8")
-    os.replace(part, path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text + "\n}\n")
 
 
 def load(path) -> dict | None:
     """Return the record, None if there is none; ValueError, naming the file, if the file is anything else."""
-    path = Path(path)
+    path = file_path(path)
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from None
     if not isinstance(record, dict) or (record.get("format"), record.get("version")) != (FORMAT, VERSION):
         raise ValueError(f"{path} is no record of format {FORMAT!r}, version {VERSION}")
-    for one in record["races"]:
-        lists = list(one["times"].values())
-        if any(len(seconds) != len(lists[0]) or not seconds or min(seconds) <= 0 for seconds in lists):
-            raise ValueError(f"{path} must hold times above 0, as many for each contender of a race")
+    for name, kind in _FIELDS.items():
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"{path} must hold {name}, a {kind.__name__}, got {shown(record.get(name))}")
+    try:
+        for one in record["races"]:
+            race_of(one, record)
+        Spread.of(record["copy"]["seconds"])
+        real_number("bytes", record["copy"]["bytes"], low=0, above=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold times above 0, as many for each contender of a race: {error}") from None
     return record
 
 

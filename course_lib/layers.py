@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, short, shown, whole_number
+from ._check import check_flag, one_of, real_number, short, shown, whole_number
 from .attention import Attention, AttentionHeads, Joined
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
@@ -149,7 +149,7 @@ class SerialBlock(_Block):
         self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, fused=fused, **chosen)
         self.mlp_norm = NORMS[norm](dim)
         self.mlp = MLPS[mlp](dim, hidden, fused=fused)
-        self.dropout = nn.Dropout(check_dropout(dropout))
+        self.dropout = nn.Dropout(real_number("dropout", dropout, low=0, high=1, below=True))
         self.joins = {"attention.qkv.weight": (0, QKV)}
         if mlp == "swiglu":
             self.joins["mlp.up_gate.weight"] = (0, UP_GATE)
@@ -219,7 +219,7 @@ class ParallelBlock(_Block):
         else:
             self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, **chosen)
             self.mlp = MLPS[mlp](dim, hidden)
-        self.dropout = nn.Dropout(check_dropout(dropout))
+        self.dropout = nn.Dropout(real_number("dropout", dropout, low=0, high=1, below=True))
         mlp_in = UP_GATE if mlp == "swiglu" else UP_GATE[:1]
         self.joins = {
             "in_proj.weight": (0, QKV + mlp_in),
@@ -271,16 +271,3 @@ def _chosen(rotary: bool, attention: str, choices: dict | None) -> dict:
             f"attention_choices must be of {', '.join(known)} with attention = {attention!r}, got {short(unknown)}"
         )
     return {"rotary": rotary, **(choices or {})}
-
-
-def check_dropout(value) -> float:
-    """Return the share of features that dropout leaves out, as a float; ValueError if it is not 0 <= value < 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-        raise ValueError(f"dropout must be a number, 0 or more and below 1, got {shown(value)}")
-    return float(value)
-
-
-def one_of(name: str, value, allowed) -> None:
-    """Refuse a choice that there is not, and name those that there are."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {short(value)}")

@@ -15,7 +15,7 @@ Sources: Katharopoulos et al. 2020, section 3; Yang et al. 2024 (GLA), algorithm
 
 from dataclasses import dataclass
 
-from ._check import short, whole_number
+from ._check import one_of, whole_number
 
 __all__ = ["FORMS", "LinearCost", "chunks", "linear_cost", "state_bytes"]
 
@@ -38,6 +38,7 @@ class LinearCost:
 
     @property
     def flops(self) -> int:
+        """All operations: of the state, of reading it, and of pairs."""
         return self.state + self.read + self.pairs
 
 
@@ -65,8 +66,7 @@ def linear_cost(
     >>> linear_cost("quadratic", 512, 1024, key_dim=64, value_dim=64).flops
     268435456
     """
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {short(form)}")
+    one_of("form", form, FORMS)
     prefix_len, total_len = _lengths(prefix_len, total_len)
     sizes = {"key_dim": key_dim, "value_dim": value_dim, "chunk": chunk}
     key_dim, value_dim, chunk = (whole_number(name, size, low=1) for name, size in sizes.items())

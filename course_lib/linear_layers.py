@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, short, shown
+from ._check import check_flag, one_of, shown
 from .attention import Attention, AttentionHeads
 from .kernels import (
     LinearState,
@@ -46,8 +46,7 @@ class LinearHeads(AttentionHeads):
         **more,
     ):
         super().__init__(*sizes, **more)
-        if feature_map not in FEATURE_MAPS:
-            raise ValueError(f"feature_map must be one of {', '.join(FEATURE_MAPS)}, got {short(feature_map)}")
+        one_of("feature_map", feature_map, FEATURE_MAPS)
         if check_flag("normalize", normalize) and feature_map == "identity":
             raise ValueError("normalize must be False with feature_map = 'identity': the weights may sum to 0 or less")
         self.feature_map, self.normalize = feature_map, normalize

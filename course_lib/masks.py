@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, length_tensor, short, shown, whole_number, whole_numbers
+from ._check import is_whole_number, length_tensor, room, short, shown, usable_device, whole_number, whole_numbers
 from .block_mask import prefix_block_mask
 from .packing import check_documents, filled, is_rows, packed_mask, packed_prefix_mask, row_or_rows
 
@@ -52,6 +52,7 @@ def create_prefix_mask(prefix_len: int, total_len: int) -> Tensor:
     """
     total_len = whole_number("total_len", total_len)
     prefix_len = whole_number("prefix_len", prefix_len, high=total_len, high_name="total_len")
+    room("total_len", total_len, 4 * total_len**2)
     mask = torch.zeros(total_len, total_len)
     mask[:prefix_len, :prefix_len] = 1  # within the prefix, everyone sees everyone
     for i in range(prefix_len, total_len):
@@ -72,14 +73,18 @@ def prefix_mask(prefix_len, total_len: int, *, device=None) -> Tensor:
           3          1 1 1 1 0
           4          1 1 1 1 1
 
+    A length that is none, or out of range, is a TypeError or a ValueError that names it.
+
     Source: Raffel et al. 2020 (T5), section 3.2.1, the mask called "causal with prefix" there.
     """
-    total_len = whole_number("total_len", total_len)
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
     limits = {"high": total_len, "high_name": "total_len"}
     if is_whole_number(prefix_len):
         prefix = whole_number("prefix_len", prefix_len, **limits)
+        room("total_len", total_len, total_len**2)
     else:
-        prefix = length_tensor("prefix_len", prefix_len, device=device, **limits)
+        prefix = length_tensor("prefix_len", prefix_len, device=device, or_one=True, **limits)
+        room("total_len", total_len, max(len(prefix), 1) * total_len**2)
         device, prefix = prefix.device, prefix[:, None, None, None]
     position = torch.arange(total_len, device=device)
     query, key = position[:, None], position[None, :]
@@ -109,8 +114,9 @@ def padding_mask(lengths, total_len: int, *, device=None) -> Tensor:
                                                 3     1 1 1 1 0
                                       padding   4     1 1 1 1 0   its output is of no use to anyone, and seen by no one
     """
-    total_len = whole_number("total_len", total_len)
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
     lengths = length_tensor("lengths", lengths, high=total_len, high_name="total_len", device=device)
+    room("total_len", total_len, max(len(lengths), 8) * total_len)  # 8: the positions are int64
     return (torch.arange(total_len, device=lengths.device) < lengths[:, None])[:, None, None, :]
 
 
@@ -166,10 +172,10 @@ class Visibility:
             prefix = whole_number("prefix_len", prefix)
         if documents is not None:
             documents = row_or_rows("document_lens", documents)
-            prefix = filled(documents, prefix) if one_for_all else row_or_rows("prefix_len", prefix)
+            prefix = filled(documents, prefix) if one_for_all else row_or_rows("prefix_len", prefix, or_one=True)
             check_documents("prefix_len", prefix, "document_lens", documents)
         elif not one_for_all:
-            prefix = tuple(whole_numbers("prefix_len", prefix))
+            prefix = tuple(whole_numbers("prefix_len", prefix, or_one=True))
         for name, value in (("prefix_len", prefix), ("lengths", lengths), ("document_lens", documents)):
             object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so
         sizes = self._batch_sizes()
@@ -206,9 +212,12 @@ class Visibility:
 
     def mask(self, total_len: int, *, device=None) -> Tensor:
         """Return the bool mask, (T, T) or (B, 1, T, T); a length above total_len is an error."""
+        device = usable_device("device", device)
         if self.document_lens is None:
             seen = prefix_mask(self.prefix_len, total_len, device=device)
         elif is_rows(self.document_lens):
+            total_len = whole_number("total_len", total_len)
+            room("total_len", total_len, len(self.document_lens) * total_len**2)
             rows = zip(self.prefix_len, self.document_lens, strict=True)
             seen = torch.stack([packed_mask(*row, total_len, device) for row in rows])[:, None]
         else:

@@ -13,9 +13,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import is_whole_number, length_tensor, short, shown, whole_number, whole_numbers
+from ._check import (
+    check_generator,
+    is_whole_number,
+    length_tensor,
+    one_of,
+    short,
+    shown,
+    whole_number,
+    whole_numbers,
+)
 from .costs import loss_tokens
+from .packing import pad_rows
 from .span_corruption import corrupt_spans, noise_spans, one_text, share
+from .vocabulary import check_vocabulary
 
 __all__ = [
     "Example",
@@ -89,6 +100,7 @@ def prefix_lm(ids, prefix_len: int | None = None, *, start_id: int | None = None
     preprocessors.
     """
     ids = one_text(ids, 2, "one for the prefix and one to predict")
+    check_generator(generator)
     if prefix_len is None:
         prefix_len = _draw(1, len(ids) - 1, generator)
     prefix_len = whole_number("prefix_len", prefix_len, high=len(ids) - 1, high_name="number of ids - 1")
@@ -108,6 +120,7 @@ def prefix_lm_batch(tokens, prefix_len=None, *, lengths=None, generator=None) ->
     """
     if not isinstance(tokens, Tensor) or tokens.dim() != 2 or tokens.dtype != torch.int64:
         raise TypeError(f"tokens must be an int64 tensor (B, L), got {shown(tokens)}")
+    check_generator(generator)
     batch_size, total_len = tokens.shape
     if lengths is None:
         lengths = torch.full((batch_size,), total_len, device=tokens.device)
@@ -120,7 +133,7 @@ def prefix_lm_batch(tokens, prefix_len=None, *, lengths=None, generator=None) ->
     elif is_whole_number(prefix_len):
         prefix = torch.full((batch_size,), whole_number("prefix_len", prefix_len), device=tokens.device)
     else:
-        prefix = length_tensor("prefix_len", prefix_len, device=tokens.device)
+        prefix = length_tensor("prefix_len", prefix_len, device=tokens.device, or_one=True)
         _same_batch("prefix_len", prefix, batch_size)
     late = (prefix >= lengths).nonzero()
     if len(late):
@@ -147,6 +160,8 @@ def masked_lm(ids, vocabulary, *, rate: float = 0.15, generator=None) -> Example
     """
     ids = one_text(ids, 1, "to hide")
     rate = share("rate", rate)
+    check_vocabulary(vocabulary)
+    check_generator(generator)
     words = (ids >= vocabulary.first_word).nonzero()[:, 0]
     if not len(words):
         raise ValueError("ids must hold at least one word, got special tokens only: there is nothing to hide")
@@ -196,6 +211,8 @@ def fill_in_the_middle(
     characters; here the cuts lie between tokens, which are words.
     """
     ids = one_text(ids, 1, "to move")
+    check_vocabulary(vocabulary)
+    check_generator(generator)
     if cuts is None:
         cuts = sorted(_draw(0, len(ids), generator) for _ in range(2))
     cuts = whole_numbers("cuts", cuts, high=len(ids), high_name="number of ids")
@@ -205,8 +222,7 @@ def fill_in_the_middle(
         )
     if form is None:
         form = ("psm", "spm")[_draw(0, 1, generator)]
-    if form not in ("psm", "spm"):
-        raise ValueError(f'form must be "psm" or "spm", got {short(form)}')
+    one_of("form", form, ("psm", "spm"))
     prefix, middle, suffix = ids[: cuts[0]], ids[cuts[0] : cuts[1]], ids[cuts[1] :]
     pre, suf, mid, eos = (
         ids.new_tensor([id]) for id in (vocabulary.PRE, vocabulary.SUF, vocabulary.MID, vocabulary.EOS)
@@ -230,10 +246,11 @@ def ul2(ids, vocabulary, *, mode: str | None = None, generator=None) -> Example:
     settings and shares are those of Tay et al. 2022 (UL2R, "Transcending Scaling Laws"), with which PaLM became U-PaLM.
     """
     ids = one_text(ids, 2, "one to read and one to predict")
+    check_vocabulary(vocabulary)
+    check_generator(generator)
     if mode is None:
         mode = ("S", "S", "R", "X")[_draw(0, 3, generator)]
-    if mode not in ("R", "S", "X"):
-        raise ValueError(f'mode must be "R", "S" or "X", got {short(mode)}')
+    one_of("mode", mode, ("R", "S", "X"))
     token = ids.new_tensor([{"R": vocabulary.NLU, "S": vocabulary.S2S, "X": vocabulary.NLG}[mode]])
     if mode == "S":
         return _next_token(torch.cat([token, ids]), 1 + _draw(1, len(ids) - 1, generator))
@@ -249,13 +266,19 @@ def collate(examples, pad_id: int) -> Example:
 
     examples: a list of B Examples of one text each, at least one. Returns an Example of (B, T), T the longest of them.
     """
-    examples = list(examples)
     pad_id = whole_number("pad_id", pad_id)
-    if not examples or not all(isinstance(one, Example) and one.inputs.dim() == 1 for one in examples):
-        raise ValueError("examples must be a list of Examples of one text each, and hold at least one")
+    if (
+        not isinstance(examples, (list, tuple))
+        or not examples
+        or not all(
+            isinstance(one, Example) and isinstance(one.inputs, Tensor) and one.inputs.dim() == 1 for one in examples
+        )
+    ):
+        raise ValueError(
+            f"examples must be a list of Examples of one text each, and hold at least one, got {shown(examples)}"
+        )
     inputs, targets, loss_mask = (
-        torch.nn.utils.rnn.pad_sequence([one[i] for one in examples], batch_first=True, padding_value=filler)
-        for i, filler in enumerate((pad_id, pad_id, False))
+        pad_rows([one[i] for one in examples], filler) for i, filler in enumerate((pad_id, pad_id, False))
     )
     prefix_len = torch.tensor([one.prefix_len for one in examples])
     return Example(inputs, targets, loss_mask, prefix_len, torch.tensor([len(one.inputs) for one in examples]))

@@ -4,10 +4,12 @@ Positions are given as ids, int64, (T,) for a whole batch or (B, T): so that a c
 documents can each begin at 0. Padding needs nothing: it comes last, and nobody sees it.
 """
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 
-from ._check import short, shown, whole_number
+from ._check import check_device, real_number, room, short, shown, usable_device, whole_number
 from .packing import is_rows, row_or_rows
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
@@ -18,17 +20,21 @@ def rotary(x: Tensor, positions: Tensor, *, base: float = 10000.0) -> Tensor:
 
     x           (B, H, T, D), D even. Features i and i + D/2 are a pair, a point in the plane (the halves are rotated,
                 not neighbours); pair i is turned by position * base^(-2i/D) radians.
-    positions   (T,) or (B, T), whole numbers.
+    positions   (T,) or (B, T), whole numbers, on the device of x.
+    base        at least 1: the slowest pair takes about 2 pi * base positions for a turn.
 
     A query at m and a key at n then have a product that depends on m - n alone. Angles are computed in float64, so that
     far positions are as exact as near ones; 16-bit inputs are turned in float32.
 
+    TypeError or ValueError, naming the argument, for what does not fit.
+
     Source: Su et al. 2021 (RoFormer), section 3.4; the order of the halves is GPT-NeoX's.
     """
-    if x.dim() != 4 or x.shape[-1] % 2:
-        raise ValueError(f"x must be (batch, heads, length, features), features even, got shape {tuple(x.shape)}")
+    _check_features(x, 2)
+    base = real_number("base", base, low=1)
     batch, _, length, features = x.shape
     check_positions(positions, batch, length)
+    check_device("positions", positions, x.device)
     pair = torch.arange(features // 2, dtype=torch.float64, device=x.device)
     angles = positions[..., None] * base ** (-2 * pair / features)
     if angles.dim() == 3:
@@ -47,11 +53,20 @@ def rotary_2d(x: Tensor, places: Tensor, *, base: float = 10000.0) -> Tensor:
 
     Source: ChatGLM-6B's code (`position_encoding_2d`); each half is `rotary`, with the angles of D/2 features.
     """
-    if x.dim() != 4 or x.shape[-1] % 4:
-        raise ValueError(f"x must be (batch, heads, length, features), features a multiple of 4, got {tuple(x.shape)}")
+    _check_features(x, 4)
     check_places(places, x.shape[0], x.shape[2])
+    check_device("places", places, x.device)
     halves = zip(x.chunk(2, dim=-1), places.unbind(-1), strict=True)
     return torch.cat([rotary(half, ids, base=base) for half, ids in halves], dim=-1)
+
+
+def _check_features(x, multiple: int) -> None:
+    """Refuse what is not (B, H, T, D) floats with a D that can be turned."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.layout != torch.strided:
+        raise TypeError(f"x must be a dense tensor of floats, got {shown(x)}")
+    if x.dim() != 4 or x.shape[-1] % multiple:
+        even = "even" if multiple == 2 else f"a multiple of {multiple}"
+        raise ValueError(f"x must be (batch, heads, length, features), features {even}, got shape {tuple(x.shape)}")
 
 
 class LearnedPositions(nn.Module):
@@ -62,7 +77,9 @@ class LearnedPositions(nn.Module):
 
     def __init__(self, max_len: int, dim: int):
         super().__init__()
-        self.table = nn.Embedding(whole_number("max_len", max_len, low=1), whole_number("dim", dim, low=1))
+        max_len, dim = whole_number("max_len", max_len, low=1), whole_number("dim", dim, low=1)
+        room("max_len * dim", max_len * dim, 4 * max_len * dim)
+        self.table = nn.Embedding(max_len, dim)
 
     def forward(self, positions: Tensor) -> Tensor:
         check_ids("positions", positions, self.table.num_embeddings, "max_len")
@@ -75,11 +92,13 @@ def document_positions(document_lens, total_len: int, *, device=None) -> Tensor:
     >>> document_positions([3, 2], 7)
     tensor([0, 1, 2, 0, 1, 0, 1])
     """
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
     documents = row_or_rows("document_lens", document_lens)
+    room("total_len", total_len, 8 * total_len * (len(documents) if is_rows(documents) else 1))
     if is_rows(documents):
         return torch.stack([document_positions(row, total_len, device=device) for row in documents])
-    starts = [sum(documents[:i]) for i in range(len(documents))]
-    row = torch.arange(whole_number("total_len", total_len), device=device)
+    starts = [0, *accumulate(documents)][:-1]
+    row = torch.arange(total_len, device=device)
     return row - spread(starts, documents, total_len, rest=sum(documents), device=device)
 
 

@@ -20,12 +20,11 @@ sliding window, say) reaches further with each layer: compare with `mask.double(
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ._check import short, shown, whole_number
+from ._check import real_number, room, short, shown, usable_device, whole_number
 from ._probing import as_batch, check_numbers, check_same, differ, module_of, token_draws, undisturbed, vector_draws
 
 
@@ -53,8 +52,9 @@ def visible_inputs(
     batched     whether fn takes a batch. None finds out, and asks you if both ways work and disagree.
     trials      how often each token is moved. Vectors go one way and back the other, at two sizes, so that a ReLU that
                 is dead or a unit that is saturated in one place hides no input.
-    tolerance   the largest absolute change that counts as none. 0 is right where equal inputs give equal bits, and on a
-                CPU they do: outputs are compared only between calls of one shape, each row with the same row.
+    tolerance   the largest absolute change that counts as none, at most 1e18. 0 is right where equal inputs give equal
+                bits, and on a CPU they do: outputs are compared only between calls of one shape, each row with the same
+                row.
     dtype, device   of the vectors; a Module's own unless given, else float32 on the CPU.
 
     A move that is seen is certain. One that is not may be too small for the dtype, or meet parts of fn that were dead
@@ -65,8 +65,11 @@ def visible_inputs(
     if an output is NaN, or if fn takes or returns other shapes than these.
     """
     length, trials = whole_number("length", length), whole_number("trials", trials, low=1)
-    seed = whole_number("seed", seed)
-    _check_options(fn, dim, vocab_size, batched, tolerance, dtype)
+    seed, device = whole_number("seed", seed), usable_device("device", device)
+    tolerance = real_number("tolerance", tolerance, low=0, high=1e18)
+    _check_options(fn, dim, vocab_size, batched, dtype)
+    room("length", length, length**2)
+    room("length" if dim is None else "dim", dim or length, 8 * length * (dim or 8))
     seen = torch.zeros(length, length, dtype=torch.bool)
     if length == 0:
         return seen
@@ -128,8 +131,8 @@ class Report:
         if self.ok:
             return f"The mask is kept: each of the {self.length} outputs is moved by all that it may see, and no more."
         lines = []
-        if self.leaks:
-            i, j = self.leaks[0]
+        if self.first_leak:
+            i, j = self.first_leak
             meaning = (
                 "It is told what comes later: trained so, it copies the answer and never learns to predict it."
                 if j > i
@@ -137,8 +140,8 @@ class Report:
             )
             place = f"LEAK: output {i} is moved by input {j}, which the mask hides from it"
             lines.append(f"{place}{_of(self.leaks)}. {meaning}")
-        if self.blind:
-            i, j = self.blind[0]
+        if self.first_blind:
+            i, j = self.first_blind
             lines.append(
                 f"BLIND: output {i} is not moved by input {j}, which the mask shows it{_of(self.blind)}. "
                 "What that input says is lost to it."
@@ -166,12 +169,12 @@ def _of(pairs: tuple) -> str:
     return f" (the first of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
 
 
-def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
+def _check_options(fn, dim, vocab_size, batched, dtype) -> None:
     if not callable(fn):
         raise TypeError(f"fn must be a function or an nn.Module, got {shown(fn)}")
     if dim is not None and vocab_size is not None:
         raise ValueError(
-            f"give dim for vectors or vocab_size for token ids, not both: got {short(dim)} and {vocab_size}"
+            f"give dim for vectors or vocab_size for token ids, not both: got {short(dim)} and {short(vocab_size)}"
         )
     if dim is not None:
         whole_number("dim", dim, low=1)
@@ -179,9 +182,5 @@ def _check_options(fn, dim, vocab_size, batched, tolerance, dtype) -> None:
         whole_number("vocab_size", vocab_size, low=2)
     if not (batched is None or isinstance(batched, bool)):
         raise TypeError(f"batched must be True, False or None, got {shown(batched)}")
-    if isinstance(tolerance, bool) or not isinstance(tolerance, Real):
-        raise TypeError(f"tolerance must be a number, got {shown(tolerance)}")
-    if not 0 <= tolerance <= 1e18:
-        raise ValueError(f"tolerance must be 0 or more, got {short(tolerance)}; at most 1e18")
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(f"dtype must be a floating-point torch.dtype, got {short(dtype)}")

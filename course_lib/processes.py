@@ -12,14 +12,13 @@ import tempfile
 import time
 import traceback
 from datetime import timedelta
-from numbers import Real
 from pathlib import Path
 
 import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from ._check import short, shown, whole_number
+from ._check import real_number, short, shown, whole_number
 
 __all__ = ["in_group", "launch"]
 
@@ -40,10 +39,7 @@ def launch(work, *, world: int = 2, timeout: float = 60.0, **settings):
     or with the traceback of the first process to fail.
     """
     world = whole_number("world", world, low=1)
-    if isinstance(timeout, bool) or not isinstance(timeout, Real):
-        raise TypeError(f"timeout must be a number of seconds, got {shown(timeout)}")
-    if not 0 < timeout <= MOST_SECONDS:
-        raise ValueError(f"timeout must be above 0 and at most {MOST_SECONDS} seconds, got {short(timeout)}")
+    timeout = real_number("timeout", timeout, low=0, high=MOST_SECONDS, above=True)
     try:
         importable = callable(work) and pickle.dumps((work, settings))
     except Exception:  # whatever somebody's own objects raise

@@ -12,15 +12,14 @@ over from one day to the next.
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median, quantiles
 
 import torch
 
-from ._check import short, shown, whole_number
+from ._check import one_of, real_number, short, shown, usable_device, whole_number
+from ._files import file_path, write_whole
 from .training_record import machine, today
 
 FORMAT, VERSION = "course_lib.race", 1
@@ -37,7 +36,10 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        """Return the median and the quartiles of some values, at least one."""
+        """Return the median and the quartiles of some finite numbers, at least one; ValueError for none."""
+        if not isinstance(values, (list, tuple)) or not values:
+            raise ValueError(f"values must be a list of at least one number, got {shown(values)}")
+        values = [real_number(f"values[{i}]", one) for i, one in enumerate(values)]
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         low, _, high = quantiles(values, n=4, method="inclusive")
@@ -49,15 +51,37 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """The times of a race: for each contender the seconds of one call, one entry a round."""
+    """The times of a race: for each contender the seconds of one call, one entry a round.
+
+    ValueError or TypeError for times that are none: they are above 0, and as many for each contender, at least one.
+    """
 
     times: dict[str, list[float]]
     machine: str
     date: str
 
+    def __post_init__(self):
+        if not isinstance(self.times, dict):
+            raise TypeError(f"times must be a dict of names and lists of seconds, got {shown(self.times)}")
+        checked = {}
+        for name, seconds in self.times.items():
+            if not isinstance(name, str):
+                raise TypeError(f"times must have names that are str, got {shown(name)}")
+            if not isinstance(seconds, (list, tuple)) or not seconds:
+                raise ValueError(f"times of {short(name)} must be a list of seconds, got {shown(seconds)}")
+            what = f"times of {short(name)}"
+            checked[name] = [real_number(what, one, low=0, above=True) for one in seconds]
+        if len({len(seconds) for seconds in checked.values()}) > 1:
+            raise ValueError("times must be as many for each contender")
+        object.__setattr__(self, "times", checked)  # a frozen dataclass sets its own fields so
+        for name in ("machine", "date"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a str, got {shown(getattr(self, name))}")
+
     @property
     def rounds(self) -> int:
-        return len(next(iter(self.times.values())))
+        """How many rounds were run."""
+        return len(next(iter(self.times.values()), []))
 
     def seconds(self, name: str) -> Spread:
         """Return how long a call of this contender took."""
@@ -69,7 +93,7 @@ class Race:
 
     def ratio(self, name: str, to: str) -> Spread:
         """Return how many times as long as `to` this contender took, round by round: below 1 is faster."""
-        return Spread.of([own / other for own, other in zip(self._of(name), self._of(to), strict=True)])
+        return Spread.of([own / other for own, other in zip(self._of(name), self._of(to, "to"), strict=True)])
 
     def verdict(self, name: str, to: str) -> str:
         """Return the ratio in a sentence: faster or slower only if three rounds of four say so."""
@@ -89,31 +113,26 @@ class Race:
         if not isinstance(command, str) or not command.strip():
             raise ValueError(f"command must say how to run this race again, got {shown(command)}")
         content = {"format": FORMAT, "version": VERSION, "command": command, **dataclasses.asdict(self)}
-        part = Path(path).with_name(f".{Path(path).name}.part")
-        part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        os.replace(part, path)
+        write_whole(path, json.dumps(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path) -> "Race":
         """Read what `save` wrote; ValueError, naming the file, if it is anything else."""
+        path = file_path(path)
         try:
-            content = json.loads(Path(path).read_text("utf-8"))
-        except ValueError as error:
+            content = json.loads(path.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON: {error}") from None
         if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (FORMAT, VERSION):
             raise ValueError(f"{path} is no race of format {FORMAT!r}, version {VERSION}")
         times = content.get("times")
-        lists = list(times.values()) if isinstance(times, dict) else []
-        if not lists or any(not isinstance(one, list) or len(one) != len(lists[0]) or not one for one in lists):
-            raise ValueError(f"{path} must hold times, as many for each contender")
-        if any(not isinstance(one, float) or one <= 0 for seconds in lists for one in seconds):
-            raise ValueError(f"{path} holds times that are no seconds above 0")
-        return cls(times, str(content.get("machine")), str(content.get("date")))
+        try:
+            return cls(times or None, content.get("machine"), content.get("date"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} must hold times of a race: {error}") from None
 
-    def _of(self, name: str) -> list[float]:
-        if name not in self.times:
-            raise ValueError(f"name must be one of {', '.join(self.times)}, got {short(name)}")
-        return self.times[name]
+    def _of(self, name: str, argument: str = "name") -> list[float]:
+        return self.times[one_of(argument, name, self.times)]
 
 
 def race(
@@ -132,25 +151,37 @@ def race(
     repeats       rounds; in each, every contender runs once, or so often that its sample lasts 2 ms.
     warmup        calls of each before the first round, at least 1.
     max_seconds   no round begins after that many seconds, once there are 3 rounds; None: all rounds are run.
-    device        a CUDA device is timed by its own events, from the first kernel to the last; anything else by `clock`.
+    device        cpu, timed by `clock`; or a CUDA device, timed by its own events, from the first kernel to the last.
+                  Any other needs a `timer`, for its calls may return before they are done.
     timer         another way to time: (function, calls) -> the seconds of one of so many calls. `clock` then only says
                   when `max_seconds` are over.
+
+    TypeError or ValueError, before anything is timed, for an argument that is none of these; ValueError later on if a
+    clock or a timer sees no time pass.
 
     Gradients are recorded if they are outside: wrap the race in `torch.no_grad()` to time inference.
     """
     if not isinstance(contenders, dict) or not contenders:
         raise ValueError(f"contenders must be a dict of names and functions, got {shown(contenders)}")
     for name, function in contenders.items():
+        if not isinstance(name, str):
+            raise TypeError(f"contenders must have names that are str, got {shown(name)}")
         if not callable(function):
-            raise TypeError(f"contenders[{name!r}] must be a function without arguments, got {shown(function)}")
-    whole_number("repeats", repeats, low=1)
-    whole_number("warmup", warmup, low=1)
-    device = torch.device(device)
+            raise TypeError(f"contenders[{short(name)}] must be a function without arguments, got {shown(function)}")
+    repeats, warmup = whole_number("repeats", repeats, low=1), whole_number("warmup", warmup, low=1)
+    if max_seconds is not None:
+        max_seconds = real_number("max_seconds", max_seconds, low=0)
+    for name, value in (("clock", clock), ("timer", timer)):
+        if not callable(value) and (name == "clock" or value is not None):
+            raise TypeError(f"{name} must be a function, got {shown(value)}")
+    device = usable_device("device", device, in_use=timer is None) or torch.device("cpu")
+    if device.type not in ("cpu", "cuda") and timer is None:
+        raise ValueError(f"device must be cpu or cuda if no timer is given, got {device}")
 
     def sample(function, calls: int) -> float:
         """Return the seconds of one call, the mean of so many."""
         if timer is not None:
-            return timer(function, calls)
+            return real_number("what timer returns", timer(function, calls), low=0)
         if device.type == "cuda":
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             with torch.cuda.device(device):
@@ -177,5 +208,11 @@ def race(
         turn = done % len(names)
         order = names[turn:] + names[:turn]
         for name in order[:: -1 if done // len(names) % 2 else 1]:  # else one would always follow the same other
-            times[name].append(sample(contenders[name], calls[name]))
+            seconds = sample(contenders[name], calls[name])
+            if seconds <= 0:
+                counted = "clock" if timer is None else "timer"
+                raise ValueError(
+                    f"{counted} must see time pass, got {seconds} seconds for {calls[name]} calls of {name}"
+                )
+            times[name].append(seconds)
     return Race(times, machine(device), today())

@@ -3,15 +3,16 @@
 import difflib
 import functools
 import hashlib
-import os
 import re
 from pathlib import Path
 
-from ._check import short, shown, whole_number
+from ._check import one_of, short, shown, whole_number
+from ._files import file_path
 from .vocabulary import split_words
 
+MOST_BYTES = 2**30  # of a file, whatever is allowed: so much room is taken before it is read
 
-@functools.cache
+
 def python_docs(split: str = "train") -> str:
     """Return the documentation that every Python carries, `pydoc_data.topics`, about 370 kB in both parts.
 
@@ -19,8 +20,11 @@ def python_docs(split: str = "train") -> str:
     paragraph is kept once, and none of the held-out ones is in the training part. Lines that only underline a title
     are left out. The text is that of the running Python, and differs a little between versions.
     """
-    if split not in ("train", "held_out"):
-        raise ValueError(f"split must be one of train, held_out, got {short(split)}")
+    return _python_docs()[one_of("split", split, ("train", "held_out"))]
+
+
+@functools.cache
+def _python_docs() -> dict[str, str]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
@@ -38,7 +42,7 @@ def python_docs(split: str = "train") -> str:
                 if same and same not in seen:
                     seen.add(same)
                     texts.append(paragraph.strip("\n"))
-    return "\n\n".join(parts[split])
+    return {part: "\n\n".join(texts) for part, texts in parts.items()}
 
 
 def _held_out(topic: str) -> bool:
@@ -49,13 +53,11 @@ def read_text(path, *, encoding: str = "utf-8", min_words: int = 200, max_bytes:
     """Return the text of a file of the learner's own, its line ends as \\n, without a byte order mark.
 
     Raises FileNotFoundError, IsADirectoryError or PermissionError; ValueError for a file that is empty, has fewer than
-    min_words words, is larger than max_bytes, holds no text, or is written in another encoding.
+    min_words words, is larger than max_bytes (itself at most 2**30), holds no text, or is written in another encoding.
     """
-    if not isinstance(path, (str, os.PathLike)) or not str(path).strip():
-        raise TypeError(f"path must name a file, got {shown(path)}")
-    path = Path(path).expanduser()
+    path = file_path(path)
     where = f"path {str(path)!r}"
-    max_bytes = whole_number("max_bytes", max_bytes, low=1)
+    max_bytes = whole_number("max_bytes", max_bytes, low=1, high=MOST_BYTES)
     min_words = whole_number("min_words", min_words)
     if path.is_dir():
         raise IsADirectoryError(f"{where} is a folder; name a text file in it")
@@ -91,14 +93,16 @@ def _decoded(where: str, content: bytes, encoding: str) -> str:
     """Return bytes as text, or say what they are instead."""
     if not isinstance(encoding, str):
         raise TypeError(f"encoding must be the name of an encoding, got {shown(encoding)}")
+    try:
+        "a".encode(encoding)
+    except (LookupError, ValueError):  # ValueError: its name holds a NUL, or half of a character
+        raise ValueError(
+            f'encoding must be one that Python knows, such as "utf-8" or "cp1252", got {short(encoding)}'
+        ) from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) and encoding == "utf-8":
         raise ValueError(f'{where} is written in UTF-16, not in UTF-8; read it with encoding="utf-16"')
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-    except LookupError:
-        raise ValueError(
-            f'encoding must be one that Python knows, such as "utf-8" or "cp1252", got {short(encoding)}'
-        ) from None
     except UnicodeError as error:
         if b"\0" in content:
             raise ValueError(_no_text(where)) from None

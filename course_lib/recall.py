@@ -18,9 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._check import mixed_seed, whole_number
+from ._check import mixed_seed, one_of, whole_number
 from .arms import changed, new_run
-from .layers import one_of
 from .model import PrefixLM
 from .objectives import Example
 from .training import Run

@@ -9,7 +9,7 @@ fewest bytes of an all-reduce.
 
 from itertools import accumulate
 
-from ._check import one_or_each, short, whole_number, whole_numbers
+from ._check import check_flag, one_of, one_or_each, whole_number, whole_numbers
 
 __all__ = ["METHODS", "reduced_bytes", "sequence_bytes", "shard_lengths"]
 
@@ -24,9 +24,7 @@ def shard_lengths(total_len: int, processes: int) -> list[int]:
     [3, 3, 2, 2]
     """
     total_len = whole_number("total_len", total_len)
-    processes = whole_number("processes", processes, low=1)
-    if processes > MOST_PROCESSES:
-        raise ValueError(f"processes must be at most {MOST_PROCESSES}, got {processes}")
+    processes = whole_number("processes", processes, low=1, high=MOST_PROCESSES)
     return [total_len // processes + (rank < total_len % processes) for rank in range(processes)]
 
 
@@ -38,6 +36,7 @@ def reduced_bytes(size: int, processes: int) -> int:
     >>> reduced_bytes(1200, 4)
     1800
     """
+    size, processes = whole_number("size", size), whole_number("processes", processes, low=1)
     return -(-2 * (processes - 1) * size // processes)
 
 
@@ -78,17 +77,17 @@ def sequence_bytes(
     >>> sequence_bytes("linear", 512, [512, 512], **shape), sequence_bytes("ring", 512, [512, 512], **shape)
     ([133120, 133120], [2097152, 2097152])
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {short(method)}")
+    one_of("method", method, METHODS)
+    check_flag("normalize", normalize)
+    check_flag("training", training)
     lengths = whole_numbers("lengths", lengths)
     if not lengths:
         raise ValueError("lengths must have one entry for each process, got none")
+    sizes = {"batch": batch, "heads": heads, "key_dim": key_dim, "value_dim": value_dim, "number_bytes": number_bytes}
+    batch, heads, key_dim, value_dim, number_bytes = (whole_number(name, n, low=1) for name, n in sizes.items())
     limits = {"high": sum(lengths), "high_name": "the sum of lengths"}
     prefixes = one_or_each("prefix_len", prefix_len, batch, **limits)
     prefixes = [prefixes] if isinstance(prefixes, int) else prefixes
-    sizes = {"batch": batch, "heads": heads, "key_dim": key_dim, "value_dim": value_dim, "number_bytes": number_bytes}
-    for name, size in sizes.items():
-        whole_number(name, size, low=1)
     count = len(lengths)
     if method == "ring":
         token = batch * heads * (key_dim + value_dim) * number_bytes  # of K and V

@@ -5,7 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._check import short, shown, whole_number, whole_numbers
+from ._check import check_generator, pairs, real_number, short, shown, whole_number, whole_numbers
+from .vocabulary import check_vocabulary
+
+MOST_TOKENS = 2**20  # of a text in which spans are drawn: each draw takes its time
 
 
 class Corruption(NamedTuple):
@@ -23,14 +26,17 @@ def noise_spans(
     round(length * noise_density) tokens are noise, at least 1 and at most length - 1; they lie in
     round(noise / mean_span) spans, at least 1; .5 is rounded to the even number. Noise and the rest are each cut into
     so many pieces at random, every way to cut being as likely, and laid down in turn: rest, noise, rest, noise. So a
-    text never begins with noise, always ends with it, and two spans never touch.
+    text never begins with noise, always ends with it, and two spans never touch. ValueError where they do not fit.
+
+    length: 2 to 2**20. noise_density: above 0 and below 1. mean_span: at least 1.
 
     Source: the function `random_spans_noise_mask` of T5's preprocessors; Raffel et al. 2020, section 3.3.4.
     """
-    length = whole_number("length", length, low=2)
-    noise = min(max(round(length * share("noise_density", noise_density)), 1), length - 1)
-    if isinstance(mean_span, bool) or not isinstance(mean_span, (int, float)) or not 1 <= mean_span < float("inf"):
-        raise ValueError(f"mean_span must be a number, at least 1, got {short(mean_span)}")
+    length = whole_number("length", length, low=2, high=MOST_TOKENS)
+    noise_density = share("noise_density", noise_density)
+    mean_span = real_number("mean_span", mean_span, low=1)
+    check_generator(generator)
+    noise = min(max(round(length * noise_density), 1), length - 1)
     spans = max(round(noise / mean_span), 1)
     if spans > length - noise:
         raise ValueError(
@@ -65,11 +71,11 @@ def corrupt_spans(ids, spans, vocabulary) -> Corruption:
     Source: Raffel et al. 2020 (T5), section 3.1.4 and figure 2. (The spans of T5's code always end with the text, so
     that nothing is left for the closing sentinel to stand for, and it does not write one. Here there always is one.)
     """
-    ids = one_text(ids, 1, "to cut from")
-    spans = [tuple(whole_numbers(f"spans[{i}]", span)) for i, span in enumerate(spans)]
+    ids, spans = one_text(ids, 1, "to cut from"), pairs("spans", spans)
+    check_vocabulary(vocabulary)
     end_before = -1
     for i, span in enumerate(spans):
-        if len(span) != 2 or not end_before < span[0] < span[1] <= len(ids):
+        if not end_before < span[0] < span[1] <= len(ids):
             raise ValueError(
                 f"spans must be (start, end) in order, none empty, at least one token apart, within {len(ids)} tokens; "
                 f"got {short(span)} as spans[{i}]"
@@ -89,18 +95,16 @@ def corrupt_spans(ids, spans, vocabulary) -> Corruption:
     return Corruption(torch.cat([*inputs, ids[end_before:]]), torch.cat([*targets, sentinels[-1]]))
 
 
-def one_text(ids, least: int, why: str) -> Tensor:
+def one_text(ids, least: int, why: str, name: str = "ids") -> Tensor:
     """Return the ids of one text as an int64 tensor (L,) on the CPU, checked to have at least `least` of them."""
     if isinstance(ids, Tensor) and ids.dim() == 2:
-        raise ValueError(f"ids must be one text, (L,), got {shown(ids)}; take one row at a time")
-    numbers = whole_numbers("ids", ids)
+        raise ValueError(f"{name} must be one text, (L,), got {shown(ids)}; take one row at a time")
+    numbers = whole_numbers(name, ids)
     if len(numbers) < least:
-        raise ValueError(f"ids must be at least {least} token{'s' if least > 1 else ''} ({why}), got {len(numbers)}")
+        raise ValueError(f"{name} must be at least {least} token{'s' if least > 1 else ''} ({why}), got {len(numbers)}")
     return torch.tensor(numbers, dtype=torch.int64)
 
 
 def share(name: str, value) -> float:
     """Return a share of the tokens, checked to lie strictly between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
-        raise ValueError(f"{name} must be a number between 0 and 1, both excluded, got {short(value)}")
-    return float(value)
+    return real_number(name, value, low=0, above=True, high=1, below=True)

@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass
 from itertools import product
 from string import Formatter
 
-from ._check import short, shown, whole_number
+from ._check import one_of, short, shown, whole_number
 from .story_words import (
     ENDINGS,
     FINDS,
@@ -66,7 +66,8 @@ class Outline:
     ending: str | None = None
 
     def __post_init__(self):
-        for kind, card in zip(CARDS, astuple(self), strict=True):
+        for kind in CARDS:
+            card = getattr(self, kind)
             if card is None and kind in OPTIONAL:
                 continue
             if not isinstance(card, str):
@@ -119,7 +120,8 @@ def read_outline(text: str) -> Outline:
             cards[kind] = word
     allowed = "\n".join(f"  {kind}: {', '.join(choices)}" for kind, choices in CARDS.items())
     if unknown:
-        raise ValueError(f"outline has cards that the storyteller does not know: {', '.join(unknown)}.\n{allowed}")
+        told = ", ".join(unknown[:12]) + (f", and {len(unknown) - 12} more" if len(unknown) > 12 else "")
+        raise ValueError(f"outline has cards that the storyteller does not know: {told}.\n{allowed}")
     missing = [kind for kind in CARDS if kind not in cards and kind not in OPTIONAL]
     if missing:
         nothing = "is empty: it" if not words else "lacks cards: it still"
@@ -128,16 +130,17 @@ def read_outline(text: str) -> Outline:
 
 
 def tell(outline: Outline | str, seed: int = 0) -> str:
-    """Return a story that follows the outline; the seed chooses between ways to say the same."""
+    """Return a story that follows the outline, an Outline or its text; the seed chooses between ways to say the same.
+
+    ValueError for a text that `read_outline` refuses.
+    """
     return _tell(as_outline(outline), random.Random(whole_number("seed", seed)))
 
 
 def storyteller(seed: int, split: str = "train") -> Iterator[tuple[str, str]]:
     """Return an endless iterator of (outline, story) texts, the same for the same seed on every machine."""
     seed = whole_number("seed", seed)
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {short(split)}")
-    return _endless(random.Random(seed), split)
+    return _endless(random.Random(seed), one_of("split", split, SPLITS))
 
 
 def _endless(rng: random.Random, split: str) -> Iterator[tuple[str, str]]:
@@ -170,6 +173,7 @@ def _tell(outline: Outline, rng: random.Random) -> str:
 
 
 def fill(sentence: str, outline: Outline) -> str:
+    """Return a sentence of `story_words` with the outline's cards, and the hero's pronouns, in its slots."""
     she, capital, her = PRONOUNS[HEROES[outline.hero]]
     cards = {"hero": outline.hero, "thing": outline.thing, "friend": outline.friend, "place": outline.place}
     return sentence.format(**cards, she=she, She=capital, her=her)
@@ -177,6 +181,8 @@ def fill(sentence: str, outline: Outline) -> str:
 
 def as_outline(outline: Outline | str) -> Outline:
     """Return an outline as it is, or read it from its text."""
+    if not isinstance(outline, (Outline, str)):
+        raise TypeError(f"outline must be an Outline, or the text of one, got {shown(outline)}")
     return outline if isinstance(outline, Outline) else read_outline(outline)
 
 

@@ -16,12 +16,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from numbers import Real
 
 import torch
 
 from ._batch import read_batch
-from ._check import is_whole_number, mixed_seed, short, shown, whole_number
+from ._check import mixed_seed, real_number, shown, whole_number
 from ._interrupts import interrupts
 from ._saved_run import load_run, save_run
 from .generation import evaluating
@@ -98,8 +97,8 @@ class Run:
         limit = {"high": self.steps, "high_name": "steps"}
         self.warmup = self.steps // 10 if warmup is None else whole_number("warmup", warmup, **limit)
         self.cooldown = self.steps // 4 if cooldown is None else whole_number("cooldown", cooldown, **limit)
-        self.learning_rate = _positive("learning_rate", learning_rate)
-        self.clip = None if clip is None else _positive("clip", clip)
+        self.learning_rate = real_number("learning_rate", learning_rate, low=0, above=True)
+        self.clip = None if clip is None else real_number("clip", clip, low=0, above=True)
         if evaluate_every is not None:
             evaluate_every = whole_number("evaluate_every", evaluate_every, low=1)
             if evaluate is None:
@@ -108,7 +107,7 @@ class Run:
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not weights:
             raise ValueError("model must have weights to train, but all of them are frozen")
-        decay = _positive("weight_decay", weight_decay, low=0)
+        decay = real_number("weight_decay", weight_decay, low=0)
         groups = [
             {"params": [one for one in weights if one.dim() >= 2], "weight_decay": decay},
             {"params": [one for one in weights if one.dim() < 2], "weight_decay": 0.0},
@@ -269,14 +268,3 @@ def _random(seed: int, step: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([] if device.type == "cpu" else [device]):
         torch.manual_seed(mixed_seed(seed, step))
         yield
-
-
-def _positive(name: str, value, low: float | None = None) -> float:
-    """Return a finite number above 0, or, with `low`, not below that."""
-    if isinstance(value, bool) or not (is_whole_number(value) or isinstance(value, Real)):
-        raise TypeError(f"{name} must be a number, got {shown(value)}")
-    if not math.isfinite(value) or (value <= 0 if low is None else value < low):
-        raise ValueError(
-            f"{name} must be finite and {'above 0' if low is None else f'at least {low}'}, got {short(value)}"
-        )
-    return float(value)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import sys
 from numbers import Real
 
 import torch
@@ -45,6 +46,7 @@ class Record:
 
     @property
     def steps_done(self) -> int:
+        """How many steps were taken so far."""
         return len(self.losses)
 
     def __repr__(self) -> str:
@@ -52,12 +54,14 @@ class Record:
         return f"Record({self.objective or 'training'}: {self.steps_done} of {self.settings.get('steps')} steps{loss})"
 
     def add_step(self, loss: float, read: int, taught: int, seconds: float) -> None:
+        """Count a step as done, with its loss, the tokens that it read and those that carried loss, and its time."""
         self.tokens_read.append(read)
         self.tokens_taught.append(taught)
         self.seconds += seconds
         self.losses.append(loss)  # last: a step is done once its loss is here
 
     def evaluated(self, step: int) -> bool:
+        """Tell whether there is an evaluation after so many steps."""
         return any(one["step"] == step for one in self.evaluations)
 
     def add_evaluation(self, step: int, values: dict) -> None:
@@ -92,7 +96,7 @@ class Record:
             raise TypeError(f"text must be a str, got {shown(text)}")
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"text is no JSON: {error}") from None
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError(f"text is no record of format {FORMAT!r}")
@@ -107,10 +111,12 @@ class Record:
         if not len(content["losses"]) == len(content["tokens_read"]) == len(content["tokens_taught"]):
             raise ValueError("losses, tokens_read and tokens_taught must be equally long: one entry a step")
         for one in content["evaluations"]:
-            whole_number('evaluations\' "step"', one.get("step"), high=len(content["losses"]), high_name="steps done")
+            _check("evaluations' step", one.get("step"), int)
+            whole_number("evaluations' step", one["step"], high=len(content["losses"]), high_name="steps done")
             for name, value in one.items():
+                if value is not None:
+                    _check(f"evaluations' {name:.40}", value, float)
                 one[name] = math.nan if value is None else value
-                _check(f"evaluations' {name}", value or 0, float)
         return cls(**content)
 
 
@@ -123,7 +129,7 @@ def _check(name: str, value, kind) -> None:
             _check(name, one, kind.__args__[0])
         return
     if kind is float:
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     elif kind is int:
         right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     else:
@@ -153,4 +159,5 @@ def _processor() -> str:
 
 
 def today() -> str:
+    """Return the date in UTC, as 2026-01-31."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()

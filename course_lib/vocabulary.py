@@ -11,16 +11,17 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from ._check import short, shown, whole_number, whole_numbers
+from ._check import check_flag, one_of, short, shown, whole_number, whole_numbers
+from ._files import file_path, write_whole
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _CLOSING = frozenset(".,;:!?)]}%’”»…")  # stands right behind what comes before it
 _OPENING = frozenset("([{“«")  # stands right before what comes after it
 _FORMAT = "course_lib vocabulary"
+_MOST_SENTINELS = 2**16  # each is an attribute
 
 
 @functools.cache
@@ -52,11 +53,21 @@ def join_words(words: Iterable[str]) -> str:
     '“A bat (or two)?”'
     """
     text, last = "", ""
-    for word in words:
+    for word in _texts("words", words):
         glued = word in _CLOSING or last in _OPENING or (_is_unspaced(word) and _is_unspaced(last))
         text += word if not last or (glued and not _is_mark(word)) else f" {word}"
         last = word
     return text
+
+
+def _texts(name: str, value) -> Iterator[str]:
+    """Give texts one by one, each a str; one str alone is refused, for its letters are no words."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list of str, got {shown(value)}")
+    for i, one in enumerate(value):
+        if not isinstance(one, str):
+            raise TypeError(f"{name}[{i}] must be a str, got {shown(one)}")
+        yield one
 
 
 def _is_unspaced(word: str) -> bool:
@@ -65,7 +76,7 @@ def _is_unspaced(word: str) -> bool:
 
 def _is_mark(word: str) -> bool:
     # A text may begin with a combining mark; anywhere else it would merge with the word before it.
-    return unicodedata.category(word[0])[0] == "M"
+    return word != "" and unicodedata.category(word[0])[0] == "M"
 
 
 class UnknownWordsError(ValueError):
@@ -96,7 +107,7 @@ class Vocabulary:
     """Words with an id each, behind the special tokens, whose ids are the same in every vocabulary.
 
     words       the words, in the order of their ids; each is one word of `split_words`, and none occurs twice
-    sentinels   how many sentinel tokens there are: SENTINEL_0, SENTINEL_1, ... (also `sentinel(n)`)
+    sentinels   how many sentinel tokens there are, at most 2**16: SENTINEL_0, SENTINEL_1, ... (also `sentinel(n)`)
 
     PAD fills up a batch, BOS and EOS begin and end a text, UNK stands for an unknown word. MASK: BERT and GLM. GMASK,
     START, END: GLM. PRE, SUF, MID: fill in the middle. NLU, S2S, NLG: UL2's modes R, S and X, under their names as
@@ -113,8 +124,8 @@ class Vocabulary:
     def __init__(self, words: Iterable[str], *, sentinels: int = 32):
         if isinstance(words, str):
             raise TypeError("words must be a list of words, got one str; Vocabulary.from_texts([text]) takes a text")
-        self.words = tuple(words)
-        self.sentinels = whole_number("sentinels", sentinels)
+        self.words = tuple(_texts("words", words))
+        self.sentinels = whole_number("sentinels", sentinels, high=_MOST_SENTINELS)
         names = [*self.SPECIALS, *(f"SENTINEL_{n}" for n in range(self.sentinels))]
         self.first_word = len(names)  # ids from here on are words, those below are special
         for n in range(self.sentinels):
@@ -141,7 +152,7 @@ class Vocabulary:
         min_count = whole_number("min_count", min_count, low=1)
         max_words = None if max_words is None else whole_number("max_words", max_words, low=1)
         counts = Counter()
-        for text in texts:
+        for text in _texts("texts", texts):
             counts.update(split_words(text))
         words = sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
         if not words:
@@ -152,7 +163,7 @@ class Vocabulary:
         return len(self._tokens)
 
     def __contains__(self, word) -> bool:
-        return word in self._ids
+        return isinstance(word, str) and word in self._ids
 
     def __eq__(self, other) -> bool:
         return isinstance(other, Vocabulary) and self._tokens == other._tokens
@@ -172,7 +183,7 @@ class Vocabulary:
         """Return the id of SENTINEL_n, 0 <= n < sentinels."""
         if self.sentinels == 0:
             raise ValueError("this vocabulary was made with sentinels=0, so it has no sentinel token")
-        return len(self.SPECIALS) + whole_number("sentinel", n, high=self.sentinels - 1, high_name="sentinels - 1")
+        return len(self.SPECIALS) + whole_number("n", n, high=self.sentinels - 1, high_name="sentinels - 1")
 
     def is_special(self, id: int) -> bool:
         """Tell a special token from a word."""
@@ -187,8 +198,7 @@ class Vocabulary:
 
         unknown="error" raises UnknownWordsError, a ValueError that lists the unknown words; "unk" writes UNK for each.
         """
-        if unknown not in ("error", "unk"):
-            raise ValueError(f'unknown must be "error" or "unk", got {short(unknown)}')
+        one_of("unknown", unknown, ("error", "unk"))
         words = split_words(text)
         ids = [self._ids.get(word, self.UNK) for word in words]
         if unknown == "error" and self.UNK in ids:
@@ -200,20 +210,22 @@ class Vocabulary:
 
         Words come back as they were; the white space between them is written anew.
         """
+        check_flag("specials", specials)
         numbers = whole_numbers("ids", ids, high=len(self) - 1, high_name="len(vocabulary) - 1")
         return join_words(self._tokens[id] for id in numbers if specials or id >= self.first_word)
 
     def save(self, path) -> None:
-        """Write the vocabulary to a JSON file, which `load` reads."""
+        """Write the vocabulary to a JSON file, which `load` reads; an interruption leaves the old file."""
         content = {"format": _FORMAT, "version": 1, "sentinels": self.sentinels, "words": self.words}
-        Path(path).write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, ensure_ascii=False, indent=0) + "\n")
 
     @classmethod
     def load(cls, path) -> "Vocabulary":
         """Read a vocabulary that `save` wrote; a file that is none, or a damaged one, is a ValueError."""
+        path = file_path(path)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:  # not UTF-8, or not JSON
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
             raise ValueError(f"path {str(path)!r} is no vocabulary, or a damaged one: {error}") from None
         if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != 1:
             raise ValueError(f"path {str(path)!r} is no vocabulary of this course (format {_FORMAT!r}, version 1)")
@@ -224,3 +236,10 @@ class Vocabulary:
             return cls(words, sentinels=content.get("sentinels"))
         except (TypeError, ValueError) as error:
             raise ValueError(f"path {str(path)!r} is a damaged vocabulary: {error}") from None
+
+
+def check_vocabulary(value) -> Vocabulary:
+    """Return a Vocabulary; refuse anything else."""
+    if not isinstance(value, Vocabulary):
+        raise TypeError(f"vocabulary must be a Vocabulary, got {shown(value)}")
+    return value

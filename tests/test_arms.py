@@ -20,6 +20,9 @@ def small(monkeypatch):
     monkeypatch.setattr(arms, "STORYTELLER", arms.STORYTELLER | tiny)
     monkeypatch.setattr(arms, "TEXT", arms.TEXT | tiny)
     monkeypatch.setattr(arms, "HELD_OUT", 4)
+    arms._corpus.cache_clear()  # what is kept was cut by other sizes
+    yield
+    arms._corpus.cache_clear()
 
 
 def batch():
@@ -226,7 +229,7 @@ def test_a_run_begins_alike_on_every_device(small, monkeypatch):
     moved = []
     monkeypatch.setattr(arms.PrefixLM, "to", lambda model, device: moved.append(device) or model)
     for make in (arms.storyteller_run, arms.text_run):
-        make(0, PREFIX, device="a card")
-    blank_arms.glm_run(0, device="a card")
-    blank_arms.blank_arm_run(0, blank_arms.BLANK_ARMS[0], device="a card")
-    assert moved == ["a card"] * 4
+        make(0, PREFIX, device="meta")
+    blank_arms.glm_run(0, device="meta")
+    blank_arms.blank_arm_run(0, blank_arms.BLANK_ARMS[0], device="meta")
+    assert moved == [torch.device("meta")] * 4

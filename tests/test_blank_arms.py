@@ -125,5 +125,5 @@ def test_the_mixed_run_takes_any_text(small, monkeypatch):
 
 
 def test_an_arm_that_there_is_not_is_refused():
-    with pytest.raises(ValueError, match=r"arm must be one of GLM; .*, got 'BERT'"):
+    with pytest.raises(ValueError, match=r"arm must be one of GLM, .*, got 'BERT'"):
         blank_arm_run(0, "BERT")

@@ -1,5 +1,6 @@
 """Counts against hooks on real blocks, published sizes, and arithmetic on paper."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -169,5 +170,25 @@ def test_refusals_in_words():
     with pytest.raises(ValueError, match="heads must be a multiple of kv_heads, got 4 and 3"):
         BlockShape(dim=8, heads=4, head_dim=2, hidden=8, kv_heads=3)
     for value in (0, float("inf"), "fast", True):
-        with pytest.raises(ValueError, match="memory must be a finite number, at least 1"):
+        with pytest.raises((TypeError, ValueError), match=r"memory must be (finite and at least 1|a number), got"):
             Machine(name="m", flops=1.0, memory=value, link=1.0)
+
+
+def test_numpy_sizes_count_like_any_other():
+    """Their own products would overflow: a billion weights need more than 16 bits."""
+    sizes = {"dim": 18432, "heads": 48, "head_dim": 256, "hidden": 4 * 18432 // 3}
+    plain, numpy = BlockShape(**sizes), BlockShape(**{name: np.int16(size) for name, size in sizes.items()})
+    assert plain == numpy
+    assert plain.weights == numpy.weights > 10**9
+    counts = {"tokens": 2048, "batch": 64, "devices": 2}
+    assert operations("serial", plain, **counts) == operations(
+        "serial", numpy, **{name: np.int16(count) for name, count in counts.items()}
+    )
+
+
+def test_stages_want_what_is_waited_for_first():
+    ops = operations("serial", SHAPE, tokens=1)
+    with pytest.raises(
+        ValueError, match="ops must hold what an operation waits for before it: 'attention' lacks 'query'"
+    ):
+        stages([op for op in ops if op.name != "query"])

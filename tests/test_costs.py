@@ -3,6 +3,7 @@
 import doctest
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -175,3 +176,14 @@ def test_the_examples_in_the_docstrings():
     result = doctest.testmod(costs)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+def test_a_numpy_size_counts_like_any_other():
+    wanted = attention_flops(0, 2**20, heads=8, head_dim=64, block_size=128)
+    assert attention_flops(0, 2**20, heads=8, head_dim=64, block_size=np.int32(128)) == wanted
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_list_too_long_to_be_written_down_is_refused():
+    with pytest.raises(ValueError, match="total_len must leave at most 1048576 tokens to list"):
+        loss_positions("decoder", 0, 2**40)

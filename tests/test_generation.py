@@ -74,9 +74,9 @@ def test_16_bit_logits_give_32_bit_probabilities():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"temperature": -0.1}, "temperature must be 0"),
-        ({"temperature": math.nan}, "temperature must be 0"),
-        ({"temperature": math.inf}, "temperature must be 0"),
+        ({"temperature": -0.1}, "temperature must be finite and at least 0"),
+        ({"temperature": math.nan}, "temperature must be finite and at least 0"),
+        ({"temperature": math.inf}, "temperature must be finite and at least 0"),
         ({"top_p": 0}, "top_p must be above 0 and at most 1, got 0"),
         ({"top_p": 1.1}, "top_p must be above 0 and at most 1, got 1.1"),
         ({"top_p": math.nan}, "top_p must be above 0"),

@@ -3,11 +3,13 @@
 The times here are made up; nothing was measured on a GPU.
 """
 
+import json
 import sys
 
 import pytest
 from test_bench_gpu import GOOD, made_up, record_of
 
+from course_lib import gpu_record
 from course_lib.classroom import gpu_race
 from course_lib.gpu_record import FLEX, SDPA, save
 
@@ -108,3 +110,21 @@ def test_what_took_no_part_is_not_drawn(record):
 def test_a_record_without_a_forward_race_is_an_error():
     with pytest.raises(ValueError, match="no forward race"):
         gpu_race.picture(record_of(made_up("backward")))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"races": None}, "must hold races, a list"),
+        ({"races": [{}]}, "must hold times above 0"),
+        ({"copy": {"bytes": 1}}, "must hold times above 0"),
+        ({"machine": 3}, "must hold machine, a str"),
+    ],
+)
+def test_a_record_that_lacks_something_is_refused_by_name(record, tmp_path, change, words):
+    gpu_record.save(tmp_path / "gpu.json", record)
+    assert gpu_record.load(tmp_path / "gpu.json")["races"] == record["races"]
+    content = json.loads((tmp_path / "gpu.json").read_text()) | change
+    (tmp_path / "gpu.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"gpu.json {words}"):
+        gpu_record.load(tmp_path / "gpu.json")

@@ -9,7 +9,18 @@ import torch
 from hostile_values import MARKUP, VALUES, Nasty, nested, progress_again, refused
 from matplotlib.figure import Figure
 
-from course_lib import block_costs, cache, costs, glm, linear_costs, masks, objectives, probe, sequence_costs, stories
+from course_lib import (
+    blank_spans,
+    block_costs,
+    cache,
+    costs,
+    linear_costs,
+    masks,
+    objectives,
+    probe,
+    sequence_costs,
+    stories,
+)
 from course_lib._check import short, shown
 from course_lib.classroom import (
     predict,
@@ -116,9 +127,9 @@ NUMBERS = {
     "chunk": lambda x: linear_costs.chunks(0, 2**40, x if isinstance(x, str) else 1),
     "processes": lambda x: sequence_costs.shard_lengths(8, x),
     "method": lambda x: sequence_costs.sequence_bytes(x, 1, [4, 4], heads=1, key_dim=1, value_dim=1),
-    "length": glm.sample_spans,
-    "mask_ratio": lambda x: glm.sample_spans(20, mask_ratio=x),
-    "mean_length": lambda x: glm.sample_spans(20, mean_length=x),
+    "length": blank_spans.sample_spans,
+    "mask_ratio": lambda x: blank_spans.sample_spans(20, mask_ratio=x),
+    "mean_length": lambda x: blank_spans.sample_spans(20, mean_length=x),
     "rate": lambda x: objectives.masked_lm(TOKENS, VOCABULARY, rate=x),
     "mode": lambda x: objectives.ul2(TOKENS, VOCABULARY, mode=x),
     "tolerance": lambda x: probe.visible_inputs(lambda rows: rows, 3, dim=2, tolerance=x),

@@ -106,7 +106,7 @@ def test_the_model_is_left_as_it_was_and_a_seed_repeats():
             "may take 51 tokens, more than max_len = 48: 4 of text, and 46 words",
         ),
         ("a ___", {"top_p": 0}, ValueError, "top_p must be above 0"),
-        ("a ___", {"temperature": -1}, ValueError, "temperature must be 0"),
+        ("a ___", {"temperature": -1}, ValueError, "temperature must be finite and at least 0"),
     ],
 )
 def test_wrong_questions_are_answered_before_anything_is_computed(text, options, error, says):

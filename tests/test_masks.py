@@ -146,7 +146,7 @@ def test_what_is_no_length_is_refused(make, prefix, total, error, words):
         (np.array([1.5]), TypeError, r"hold integers"),
         (torch.tensor(3), ValueError, r"one-dimensional.*shape \(\)"),
         (torch.tensor([[3]]), ValueError, r"one-dimensional.*shape \(1, 1\)"),
-        ({3}, TypeError, r"must be a whole number, or a list or tensor of them"),
+        ({3}, TypeError, r"must be a (list or tensor of whole numbers|whole number, or a list or tensor of them), got"),
         (torch.zeros(2, dtype=torch.int64, device="meta"), ValueError, r"meta device, which holds no values"),
     ],
 )
@@ -275,7 +275,7 @@ def test_visibility_is_a_value():
         (lambda: Visibility(-1), ValueError, r"prefix_len must be at least 0, got -1"),
         (lambda: Visibility(True), TypeError, r"prefix_len must be a whole number"),
         (lambda: Visibility([1, 2.0]), TypeError, r"prefix_len\[1\] must be a whole number"),
-        (lambda: Visibility(1, 3), TypeError, r"lengths must be a whole number, or a list or tensor of them, got 3"),
+        (lambda: Visibility(1, 3), TypeError, r"lengths must be a list or tensor of whole numbers, got 3"),
         (lambda: Visibility([1, 2], [3]), ValueError, r"equally many examples, got prefix_len of 2, lengths of 1"),
         (lambda: Visibility([[1], [1]], [3], [[2], [2]]), ValueError, r"prefix_len of 2, lengths of 1"),
         (lambda: Visibility([1, 2], document_lens=[3]), ValueError, r"prefix_len must be shaped like document_lens"),
@@ -328,3 +328,28 @@ def test_the_examples_in_the_docstrings():
     result = doctest.testmod(masks)
     assert result.attempted > 0
     assert result.failed == 0
+
+
+@pytest.mark.parametrize("much", [2**40, 2**62])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda n: create_prefix_mask(0, n), "total_len"),
+        (lambda n: prefix_mask(0, n), "total_len"),
+        (lambda n: prefix_mask([0, 1], n), "total_len"),
+        (lambda n: padding_mask([1], n), "total_len"),
+        (lambda n: masks.prefix_block_mask(0, n), "total_len"),
+        (lambda n: masks.packed_prefix_mask([1], [n]), "the sum of document_lens"),
+        (lambda n: masks.packed_prefix_mask([1, 1], [n, n]), "the sum of document_lens"),
+        (lambda n: Visibility([1], document_lens=[n]).mask(n), "total_len"),
+    ],
+)
+def test_a_mask_that_no_memory_holds_is_refused_before_it_is_made(call, name, much):
+    with pytest.raises(ValueError, match=rf"^{name} = \d+ is too large: it asks for [\d,]+ TiB of memory"):
+        call(much)
+
+
+def test_many_lengths_are_refused_in_few_words():
+    with pytest.raises(ValueError, match="prefix_len must be shaped like document_lens") as refused:
+        Visibility([1], document_lens=[1] * 5000)
+    assert len(str(refused.value)) < 300

@@ -45,7 +45,7 @@ def test_packed_documents_are_a_block_diagonal_of_prefix_masks(seed):
         ([3], [2], ValueError, r"prefix_lens\[0\] must be from 0 to document_lens\[0\] = 2, got 3"),
         ([1, 1], [2], ValueError, r"prefix_lens must be shaped like document_lens"),
         ([1], [-2], ValueError, r"document_lens\[0\] must be at least 0, got -2"),
-        (1, [2], TypeError, r"prefix_lens must be a whole number, or a list"),
+        (1, [2], TypeError, r"prefix_lens must be a list or tensor of whole numbers"),
         ([0.5], [2], TypeError, r"prefix_lens\[0\] must be a whole number"),
     ],
 )

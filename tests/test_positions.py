@@ -1,6 +1,7 @@
 """Positions against complex numbers and plain loops."""
 
 import cmath
+import math
 import random
 
 import pytest
@@ -126,3 +127,19 @@ def test_rotary_2d_turns_one_half_by_each_kind_of_position():
 def test_rotary_2d_refuses_what_does_not_fit(features, places, words):
     with pytest.raises(ValueError, match=words):
         rotary_2d(torch.zeros(1, 2, 3, features), places)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"base": 0}, "base must be finite and at least 1, got 0"),
+        ({"base": math.nan}, "base must be finite and at least 1, got nan"),
+        ({"base": "x"}, "base must be a number"),
+        ({"x": torch.ones(1, 1, 2, 4, dtype=torch.int64)}, "x must be a dense tensor of floats"),
+        ({"x": [1.0]}, "x must be a dense tensor of floats"),
+        ({"positions": torch.arange(2, device="meta")}, "positions is on meta, but cpu is needed"),
+    ],
+)
+def test_what_cannot_be_turned_is_refused(wrong, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        rotary(**{"x": torch.ones(1, 1, 2, 4), "positions": torch.arange(2), **wrong})

@@ -1,12 +1,13 @@
 """The race tool on fake clocks: what it says must be what the clock says."""
 
 import json
+import math
 import statistics
 
 import pytest
 import torch
 
-from course_lib.race import Race, race
+from course_lib.race import Race, Spread, race
 
 
 class Clock:
@@ -143,7 +144,7 @@ def test_a_race_survives_the_disk(tmp_path):
         (lambda content: content.update(version=2), "is no race of format"),
         (lambda content: content.update(times={}), "must hold times"),
         (lambda content: content["times"].update(b=[1.0]), "as many for each contender"),
-        (lambda content: content["times"].update(b=[1.0, -1.0]), "no seconds above 0"),
+        (lambda content: content["times"].update(b=[1.0, -1.0]), "times of 'b' must be finite and above 0"),
     ],
 )
 def test_a_foreign_file_is_refused_by_name(tmp_path, change, words):
@@ -169,5 +170,51 @@ def test_refusals_in_words():
         race({"a": print}, repeats=0)
     with pytest.raises(ValueError, match="warmup must be at least 1, got 0"):
         race({"a": print}, warmup=0)
-    with pytest.raises(ValueError, match="name must be one of a, b, got 'c'"):
+    with pytest.raises(ValueError, match="to must be one of a, b, got 'c'"):
         Race({"a": [1.0], "b": [1.0]}, "", "").ratio("a", "c")
+
+
+@pytest.mark.parametrize("one", ["NaN", "Infinity", "0", "true", '"1"', "null"])
+def test_a_file_with_seconds_that_are_none_is_refused(tmp_path, one):
+    path = tmp_path / "race.json"
+    Race({"a": [7.0, 2.0]}, "m", "d").save(path, command="c")
+    path.write_text(path.read_text().replace("7.0", one))
+    with pytest.raises(ValueError, match="times of 'a' must be"):
+        Race.load(path)
+
+
+def test_whole_seconds_are_seconds(tmp_path):
+    path = tmp_path / "race.json"
+    Race({"a": [7.0, 2.0]}, "m", "d").save(path, command="c")
+    path.write_text(path.read_text().replace("7.0", "7"))
+    assert Race.load(path).times == {"a": [7.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"max_seconds": "1"}, "max_seconds must be a number"),
+        ({"max_seconds": math.nan}, "max_seconds must be finite and at least 0, got nan"),
+        ({"clock": 3}, "clock must be a function"),
+        ({"timer": 3}, "timer must be a function"),
+        ({"device": "abacus"}, "device must be a device that torch can use here"),
+        ({"device": "meta"}, "device must be cpu or cuda if no timer is given, got meta"),
+        ({"contenders": {3: print}}, "contenders must have names that are str, got 3"),
+    ],
+)
+def test_what_cannot_be_raced_is_refused_before_anything_runs(wrong, words):
+    ran = []
+    with pytest.raises((TypeError, ValueError), match=words):
+        race(**{"contenders": {"a": lambda: ran.append(1)}, **wrong})
+    assert ran == []
+
+
+def test_a_timer_that_sees_no_time_pass_is_refused():
+    with pytest.raises(ValueError, match=r"timer must see time pass, got 0\.0 seconds for"):
+        race({"a": lambda: None}, timer=lambda function, calls: 0.0)
+
+
+def test_a_race_without_contenders_has_no_rounds():
+    assert repr(Race({}, "m", "d")) == "Race(: 0 rounds)"
+    with pytest.raises(ValueError, match="values must be a list of at least one number"):
+        Spread.of([])

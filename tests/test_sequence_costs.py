@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from course_lib.linear_costs import state_bytes
@@ -93,3 +94,16 @@ def test_the_shortest_prefix_of_a_batch_begins_the_chain():
 def test_what_is_wrong_is_said(method, prefix_len, lengths, choices, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         sequence_bytes(method, prefix_len, lengths, **SHAPE | choices)
+
+
+@pytest.mark.parametrize("method", ["linear", "ring"])
+def test_numpy_sizes_count_like_any_other(method):
+    sizes = {"heads": 8, "key_dim": 128, "value_dim": 128, "batch": 100}
+    wanted = sequence_bytes(method, 512, [2**12] * 4, **sizes)
+    assert sequence_bytes(method, 512, [2**12] * 4, **{name: np.int16(n) for name, n in sizes.items()}) == wanted
+
+
+@pytest.mark.parametrize("arguments", [(10, 0), (10, -2), (-1, 2)])
+def test_an_all_reduce_of_nobody_is_refused(arguments):
+    with pytest.raises(ValueError, match=r"(processes must be at least 1|size must be at least 0), got"):
+        reduced_bytes(*arguments)

@@ -7,7 +7,17 @@ from itertools import islice, product
 
 import pytest
 
-from course_lib.data import CARDS, Outline, follows, read_outline, split_words, story_vocabulary, storyteller, tell
+from course_lib.data import (
+    CARDS,
+    Outline,
+    encode_story,
+    follows,
+    read_outline,
+    split_words,
+    story_vocabulary,
+    storyteller,
+    tell,
+)
 from course_lib.stories import OPTIONAL, all_sentences
 from course_lib.story_words import HEROES, MEETINGS, PLACES, PRONOUNS, THINGS
 
@@ -184,3 +194,18 @@ BAD = [
 def test_bad_input_is_refused_in_words(call, error, words):
     with pytest.raises(error, match=f"(?s){words}"):
         call()
+
+
+@pytest.mark.parametrize(
+    "call", [tell, lambda value: follows(value, "Mara"), lambda value: encode_story(story_vocabulary(), value)]
+)
+def test_what_is_no_outline_is_told_of_the_outline(call):
+    for value in (3, None, ["Mara"]):
+        with pytest.raises(TypeError, match="outline must be an Outline, or the text of one, got"):
+            call(value)
+
+
+def test_many_unknown_cards_are_told_in_few_words():
+    with pytest.raises(ValueError, match="and 9988 more") as refused:
+        read_outline("blue " * 10_000)
+    assert len(str(refused.value)) < 2000

@@ -1,5 +1,6 @@
 """Words to ids and back: the rule that splits, the ids that never move, and what an unknown word is told."""
 
+import os
 import random
 
 import pytest
@@ -177,11 +178,11 @@ BAD = [
     (lambda: Vocabulary.from_texts([]), ValueError, "nothing to learn"),
     (lambda: Vocabulary.from_texts(["a b"], min_count=2), ValueError, "at least 2 times"),
     (lambda: Vocabulary.from_texts(["a"], max_words=0), ValueError, "max_words"),
-    (lambda: Vocabulary(["a"]).encode("a", unknown="skip"), ValueError, 'unknown must be "error" or "unk"'),
+    (lambda: Vocabulary(["a"]).encode("a", unknown="skip"), ValueError, "unknown must be one of error, unk"),
     (lambda: Vocabulary(["a"]).decode([47]), ValueError, r"ids\[0\] must be from 0 to len\(vocabulary\) - 1 = 46"),
     (lambda: Vocabulary(["a"]).decode([-1]), ValueError, "got -1"),
     (lambda: Vocabulary(["a"]).decode(torch.zeros(2, 2, dtype=torch.int64)), ValueError, "one-dimensional"),
-    (lambda: Vocabulary(["a"]).sentinel(32), ValueError, "sentinel must be from 0 to sentinels - 1 = 31, got 32"),
+    (lambda: Vocabulary(["a"]).sentinel(32), ValueError, "n must be from 0 to sentinels - 1 = 31, got 32"),
     (lambda: Vocabulary(["a"], sentinels=0).sentinel(0), ValueError, "has no sentinel token"),
 ]
 
@@ -190,3 +191,33 @@ BAD = [
 def test_bad_input_is_refused_in_words(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: join_words("abc"), "words must be a list of str, got 'abc'"),
+        (lambda: join_words([None]), r"words\[0\] must be a str, got None"),
+        (lambda: Vocabulary(None), "words must be a list of str, got None"),
+        (lambda: Vocabulary([["a"]]), r"words\[0\] must be a str, got \['a'\]"),
+        (lambda: Vocabulary.from_texts([1]), r"texts\[0\] must be a str, got 1"),
+        (lambda: Vocabulary(["a"], sentinels=2**24), "sentinels must be from 0 to 65536"),
+    ],
+)
+def test_what_are_no_words_is_refused_by_name(call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call()
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "words.json"
+    Vocabulary(["a"]).save(path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Vocabulary(["b"]).save(path)
+    assert Vocabulary.load(path) == Vocabulary(["a"])
+    assert [one.name for one in tmp_path.iterdir()] == ["words.json"]

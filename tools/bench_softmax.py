@@ -14,7 +14,6 @@ on a busy machine with one thread; with several threads it adds up what they spe
 import argparse
 import dataclasses
 import json
-import os
 import shlex
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from course_lib._files import write_whole
 from course_lib.kernels import flex, prefix_softmax_attention
 from course_lib.race import race
 from course_lib.training_record import machine, today
@@ -134,9 +134,7 @@ def main(arguments=None) -> int:
         command = shlex.join(["python", "tools/bench_softmax.py", *given])
         settings = {name: getattr(options, name) for name in ("batch", "heads", "width", "dtype", "threads", "clock")}
         content = {"command": command, "date": today(), "machine": where, **settings, "races": races}
-        part = options.json.with_name(f".{options.json.name}.part")
-        part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
-        os.replace(part, options.json)
+        write_whole(options.json, json.dumps(content, indent=1) + "\n")
     return 0
 
 

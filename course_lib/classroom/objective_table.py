@@ -2,7 +2,7 @@
 
 import torch
 
-from course_lib import glm, objectives
+from course_lib import blank_spans, glm, objectives
 from course_lib.objectives import Example
 from course_lib.vocabulary import Vocabulary
 
@@ -34,7 +34,7 @@ def _examples(ids: list[int], vocabulary: Vocabulary, seed: int) -> dict[str, Ex
     def rng() -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
-    spans = glm.sample_spans(len(ids), mask_ratio=0.3, mean_length=2, generator=rng())
+    spans = blank_spans.sample_spans(len(ids), mask_ratio=0.3, mean_length=2, generator=rng())
     order = torch.randperm(len(spans), generator=rng()).tolist()
     marks = {"mask_id": vocabulary.MASK, "start_id": vocabulary.START, "end_id": vocabulary.END}
     blanks = glm.blank_infilling(ids, spans, order=order, **marks)

@@ -23,7 +23,8 @@ from pathlib import Path
 import filelock
 
 from .._check import short, shown
-from .progress_file import SECTIONS, as_path, can_be_read, check_size, empty, merge, parse, read, replace, to_text
+from .._files import file_path
+from .progress_file import SECTIONS, can_be_read, check_size, empty, merge, parse, read, replace, to_text
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -106,7 +107,7 @@ class Progress:
 
     def export(self, path: str | Path) -> str:
         """Write a copy. A file that is there already is replaced only if it is a progress file."""
-        path = as_path(path)
+        path = file_path(path)
         if path.exists():
             try:
                 read(path)
@@ -123,7 +124,7 @@ class Progress:
 
     def restore(self, path: str | Path) -> str:
         """Merge a progress file into this record, the best of both. ValueError says what is wrong with the file."""
-        path = as_path(path)
+        path = file_path(path)
         if not path.is_file():
             raise FileNotFoundError(f"path = {short(str(path))}: there is no such file")
         return self._restore(read(path))

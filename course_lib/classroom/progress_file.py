@@ -10,7 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from .._check import short, shown
+from .._check import shown
 
 MAX_BYTES = 5_000_000
 MAX_ENTRIES = 1000  # of a section, several times what the course has: reading must not take long
@@ -90,18 +90,6 @@ def check_size(record: dict, who: str) -> None:
         raise ValueError(f"{who} would have more than {MAX_ENTRIES} entries of a kind, too many for progress")
     if len(to_text(record)) > MAX_BYTES:
         raise ValueError(f"{who} would be larger than {MAX_BYTES // 1_000_000} MB, too large for progress")
-
-
-def as_path(path) -> Path:
-    """Return the path that a learner named, with ~ for home."""
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"path must be the name of a file, got {shown(path)}")
-    name = os.path.expanduser(path)
-    if "\0" in name or not 0 < len(name) <= 4000 or re.search("[\ud800-\udc7f\udd00-\udfff]", name):
-        raise ValueError(f"path = {short(name)}: must be the name of a file, from 1 to 4000 characters")
-    if name.startswith("~"):
-        raise ValueError(f"path = {short(name)}: there is no such home folder; write the whole path")
-    return Path(name)
 
 
 def merge(first: dict, second: dict) -> dict:

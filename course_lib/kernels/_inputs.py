@@ -1,12 +1,9 @@
 """What every kernel asks of its tensors, checked once and in words, before anything is computed."""
 
-import sys
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from .._check import check_device, one_or_each, short, shown
+from .._check import check_device, one_or_each, shown
 from ..masks import Visibility
 from .reference import LinearState, state_dtype
 
@@ -73,28 +70,3 @@ def check_state(name: str, state, q: Tensor, v: Tensor, normalize: bool) -> Line
             raise TypeError(f"{name}.{part} must be {state_dtype(q.dtype)} for q of {q.dtype}, got {value.dtype}")
         check_device(f"{name}.{part}", value, q.device)
     return state
-
-
-def check_eps(eps) -> float:
-    """Return a number, finite and not negative, as a float."""
-    if isinstance(eps, bool) or not isinstance(eps, Real):
-        raise TypeError(f"eps must be a number, got {shown(eps)}")
-    if not 0 <= eps <= sys.float_info.max:
-        raise ValueError(f"eps must be finite and at least 0, got {short(eps)}")
-    return float(eps)
-
-
-def check_scale(scale) -> float:
-    """Return a finite real number as a float."""
-    if isinstance(scale, bool) or not isinstance(scale, Real):
-        raise TypeError(f"scale must be a number, got {shown(scale)}")
-    if not abs(scale) <= sys.float_info.max:
-        raise ValueError(f"scale must be finite, got {short(scale)}")
-    return float(scale)
-
-
-def check_backend(backend, available) -> str:
-    """Return a backend that is available here, or say which ones are."""
-    if backend not in available:
-        raise ValueError(f"backend must be one of {', '.join(available)}, got {short(backend)}")
-    return backend

@@ -8,8 +8,8 @@ no place there: the prefix stays two dense products. It may still weigh its keys
 import torch
 from torch import Tensor
 
-from .._check import check_device, check_flag, shown
-from ._inputs import check_prefix_len, check_qkv, check_scale
+from .._check import check_device, check_flag, real_number, shown
+from ._inputs import check_prefix_len, check_qkv
 from ._segments import segments
 from .reference import state_dtype
 
@@ -42,7 +42,7 @@ def gated_prefix_linear_attention(
     Source: Yang et al. 2024 (GLA, arXiv 2312.06635), section 4, for the gate; the prefix is this course's.
     """
     check_qkv(q, k, v)
-    prefix_len, scale = check_prefix_len(prefix_len, q), check_scale(scale)
+    prefix_len, scale = check_prefix_len(prefix_len, q), real_number("scale", scale)
     check_flag("decay_prefix", decay_prefix)
     log_decay = _checked(log_decay, q, ~_within(prefix_len, q))
     with torch.autocast(q.device.type, enabled=False):

@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from .._check import check_flag
+from .._check import check_flag, one_of, real_number
 from ..masks import Visibility
 from . import reference
 from ._inputs import (
-    check_backend,
-    check_eps,
     check_packed,
     check_prefix_len,
     check_qkv,
-    check_scale,
     check_state,
 )
 from ._segments import segments
@@ -93,9 +90,13 @@ def prefix_linear_attention(
     3.2.1. JRT-RNN's layer of nearly the same name is another function: there the prefix is seen by two streams.
     """
     check_qkv(q, k, v)
-    choices = {"scale": check_scale(scale), "normalize": check_flag("normalize", normalize), "eps": check_eps(eps)}
+    choices = {
+        "scale": real_number("scale", scale),
+        "normalize": check_flag("normalize", normalize),
+        "eps": real_number("eps", eps, low=0),
+    }
     check_flag("return_state", return_state)
-    check_backend(backend, BACKENDS)
+    one_of("backend", backend, BACKENDS)
     documents = None
     if document_lens is None:
         prefix_len = check_prefix_len(prefix_len, q)
@@ -140,7 +141,11 @@ def linear_attention_step(
     check_qkv(q, k, v)
     if q.shape[2] != 1:
         raise ValueError(f"q must hold one token, (batch, heads, 1, features), got shape {tuple(q.shape)}")
-    choices = {"scale": check_scale(scale), "normalize": check_flag("normalize", normalize), "eps": check_eps(eps)}
+    choices = {
+        "scale": real_number("scale", scale),
+        "normalize": check_flag("normalize", normalize),
+        "eps": real_number("eps", eps, low=0),
+    }
     state = empty_state(q, v) if state is None else check_state("state", state, q, v, normalize)
     with torch.autocast(q.device.type, enabled=False):
         return reference.linear_recurrence(q, k, v, 0, state, **choices)

@@ -3,9 +3,10 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._check import one_of, real_number
 from ..masks import prefix_mask
 from . import flex, reference, split
-from ._inputs import check_backend, check_prefix_len, check_qkv, check_scale
+from ._inputs import check_prefix_len, check_qkv
 
 BACKENDS = ("auto", "reference", "sdpa", "split", "flex")
 SPLIT_FROM = 1024  # tokens; tools/bench_softmax.py measures it again
@@ -45,8 +46,8 @@ def prefix_softmax_attention(
     """
     check_qkv(q, k, v)
     prefix_len = check_prefix_len(prefix_len, q)
-    scale = q.shape[-1] ** -0.5 if scale is None else check_scale(scale)
-    if check_backend(backend, BACKENDS) == "auto":
+    scale = q.shape[-1] ** -0.5 if scale is None else real_number("scale", scale)
+    if one_of("backend", backend, BACKENDS) == "auto":
         backend = _fastest(q, prefix_len)
     if backend == "split" and (reason := split.why_not(q)):
         raise ValueError(f'backend "split" cannot be used here: {reason}; use backend="sdpa"')
