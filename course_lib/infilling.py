@@ -102,7 +102,7 @@ def infill(
         raise ValueError(f"model must have block positions, but its positions are {model.config.positions!r}")
     pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text) if isinstance(text, str) else []
     if len(pieces) < 2:
-        raise ValueError(f"text must be a str with at least one blank, {BLANK}, got {text!r:.80}")
+        raise ValueError(f"text must be a str with at least one blank, {BLANK}, got {short(text)}")
     parts = [vocabulary.encode(piece) for piece in pieces]
     mask_id = vocabulary.MASK if mask_id is None else whole_number("mask_id", mask_id, high=len(vocabulary) - 1)
     blanks = len(parts) - 1

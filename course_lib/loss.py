@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ._check import is_whole_number, shown, whole_number
+from ._check import is_whole_number, room, shown, usable_device, whole_number
 from .masks import Visibility
 from .positions import check_ids, document_positions, spread
 
@@ -15,12 +15,15 @@ from .positions import check_ids, document_positions, spread
 def default_loss_mask(seen: Visibility, total_len: int, *, device=None) -> Tensor:
     """Return which rows carry loss, bool (T,) or (B, T): the last prefix token and every target, in each document.
 
-    ValueError if a prefix, a length or the documents are longer than total_len.
+    ValueError if a prefix, a length or the documents are longer than total_len; TypeError if seen is no Visibility.
 
     >>> default_loss_mask(Visibility(3), 7).int()
     tensor([0, 0, 1, 1, 1, 1, 1], dtype=torch.int32)
     """
-    total_len = whole_number("total_len", total_len)
+    if not isinstance(seen, Visibility):
+        raise TypeError(f"seen must be a Visibility, got {shown(seen)}")
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
+    room("total_len", total_len, 8 * total_len * (seen.batch_size or 1))
     seen.check(total_len)
     documents, prefix = seen.document_lens, seen.prefix_len
     if documents is not None:  # what is left of the row behind the documents has a prefix without end

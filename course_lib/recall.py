@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._check import mixed_seed, one_of, whole_number
+from ._check import check_flag, mixed_seed, one_of, room, whole_number
 from .arms import changed, new_run
 from .model import PrefixLM
 from .objectives import Example
@@ -53,7 +53,8 @@ def recall_batch(size: int, seed: int, *, step: int = 0, order: str = ORDERS[0],
     prefix_len is the whole prefix, or 0 for a causal reading. Loss falls on the questions of the target alone, whose
     targets are the values. A batch is a function of its seed and step alone.
     """
-    size = whole_number("size", size, low=1)
+    size, prefix = whole_number("size", size, low=1), check_flag("prefix", prefix)
+    room("size", size, 8 * size * KEYS)
     one_of("order", order, ORDERS)
     rng = torch.Generator().manual_seed(mixed_seed(seed, step))
     keys = torch.rand(size, KEYS, generator=rng).argsort(1)[:, :FACTS]

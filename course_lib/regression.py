@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import mixed_seed, shown, whole_number
+from ._check import mixed_seed, room, shown, whole_number
 from .kernels import prefix_linear_attention
 
 __all__ = ["REGRESSION", "InContextRegression", "regression_batch", "relative_error", "train_regression"]
@@ -31,6 +31,8 @@ def regression_batch(size: int, seed: int, *, step: int = 0, dim: int = 8, examp
     """
     size, dim = whole_number("size", size, low=1), whole_number("dim", dim, low=1)
     examples = whole_number("examples", examples, low=1)
+    largest, name = max((size, "size"), (dim, "dim"), (examples, "examples"))
+    room(name, largest, 4 * size * (examples + 1) * (dim + 1))
     rng = torch.Generator().manual_seed(mixed_seed(seed, step))
     x = dim**0.5 * F.normalize(torch.randn(size, examples + 1, dim, generator=rng), dim=2)
     w = F.normalize(torch.randn(size, dim, 1, generator=rng), dim=1)

@@ -42,7 +42,7 @@ def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int, cooldow
 
     Sources: Goyal et al. 2017, section 2.2 (warm-up); Hägele et al. 2024, arXiv 2405.18392 (constant, then cooldown).
     """
-    steps = whole_number("steps", steps, low=1)
+    steps, peak = whole_number("steps", steps, low=1), real_number("peak", peak, low=0)
     step = whole_number("step", step, high=steps - 1, high_name="steps - 1")
     limit = {"high": steps, "high_name": "steps"}
     warmup, cooldown = whole_number("warmup", warmup, **limit), whole_number("cooldown", cooldown, **limit)
@@ -243,6 +243,8 @@ def target_loss(model: PrefixLM, examples) -> float:
     examples: an Example of a batch, or a dict of arguments of `PrefixLM.forward`, targets included; or an iterable of
     such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
     """
+    if not isinstance(model, PrefixLM):
+        raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
     if isinstance(examples, (Example, dict)):
         examples = [examples]
     elif not isinstance(examples, Iterable):
