@@ -54,6 +54,7 @@ class Prediction(CourseWidget, source="predict"):
 
     def __init__(self, entry: dict):
         self._entry, self._value, self._locked = entry, None, False
+        self._outdated: dict | None = None  # what is kept of this prediction and no longer fits it
         self._reveals: list[Reveal] = []
         asked = {name: value for name, value in entry.items() if name != "taught"}
         super().__init__(asked={**asked, "prompt": rich.parse(entry["prompt"])})
@@ -93,6 +94,7 @@ class Prediction(CourseWidget, source="predict"):
                 value = None
             changed = value != self._value
             self._value, self._locked = value, value is not None and kept["revealed"]
+            self._outdated = kept if value is None else None
             self._show()
         if changed:
             for shown in self._reveals:
@@ -114,13 +116,15 @@ class Prediction(CourseWidget, source="predict"):
     def _receive(self, _, content, buffers) -> None:
         if not isinstance(content, dict) or content.get("type") != "guess":
             return
-        number, note = content.get("number"), ""
+        number, note, taken = content.get("number"), "", False
         with progress.lock:
             try:
-                if self._locked:
+                if not self._locked:
+                    value = validate(self._entry, content.get("value"))
+                    progress.record_prediction(self._entry["id"], value, outdated=self._outdated)
+                    taken = self._value == value  # not if another notebook has shown the truth beside its own
+                if not taken:
                     raise RefusedError("This guess has been seen beside the truth; it stays as it is.")
-                value = validate(self._entry, content.get("value"))
-                progress.record_prediction(self._entry["id"], value)
             except RefusedError as refusal:
                 note = str(refusal)
             self._show()
