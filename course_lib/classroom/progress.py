@@ -14,7 +14,6 @@ waits in memory, and the rest is written. A file that cannot be understood is mo
 """
 
 import contextlib
-import itertools
 import os
 import threading
 import warnings
@@ -25,11 +24,11 @@ from pathlib import Path
 import filelock
 
 from .._check import short, shown
+from .progress_copies import keep_beside, read_copy, write_copy
 from .progress_file import (
     MAX_BYTES,
     MAX_ENTRIES,
     SECTIONS,
-    as_path,
     can_be_read,
     check_room,
     empty,
@@ -132,30 +131,11 @@ class Progress:
 
     def export(self, path: str | Path) -> str:
         """Write a copy. A file that is there already is replaced only if it is a progress file."""
-        path = as_path(path)
-        with _in_words(path, "written"):
-            there = path.exists()
-        if there:
-            try:
-                read(path)
-            except (OSError, ValueError):
-                raise FileExistsError(
-                    f"path = {short(str(path))}: is something else than progress; choose another name"
-                ) from None
-        with _in_words(path, "written"):
-            replace(path, self.export_text())
-        return f"Progress copied to {path}."
+        return f"Progress copied to {write_copy(path, self.export_text())}."
 
     def restore(self, path: str | Path) -> str:
         """Merge a progress file into this record, the best of both. ValueError says what is wrong with the file."""
-        path = as_path(path)
-        with _in_words(path, "read"):
-            there = path.is_file()
-        if not there:
-            raise FileNotFoundError(f"path = {short(str(path))}: there is no such file")
-        with _in_words(path, "read"):
-            other = read(path)
-        return self._restore(other)
+        return self._restore(read_copy(path))
 
     def restore_text(self, text: str) -> str:
         """Merge the text of a progress file, as `restore` does."""
@@ -225,21 +205,8 @@ class Progress:
         self._guarded(write)
 
     def _forget(self) -> list[str]:
-        """Empty the file, after everything of it is in copies that can be read again; return their names."""
-        left, names = merge(self._read_or_set_aside(), self._unsaved), []
-        for number in itertools.count(1):
-            if left == empty():
-                break
-            kept = self.path.with_suffix(f".before-reset{f'-{number}' if number > 1 else ''}.json")
-            try:
-                before = read(kept)
-            except ValueError:  # damaged since: it stays as it is
-                continue
-            copied, rest = fit(before, left)
-            if rest != left:
-                replace(kept, to_text(copied))
-                names.append(kept.name)
-                left = rest
+        """Empty the file; return the names of the copies that everything is in before."""
+        names = keep_beside(self.path, merge(self._read_or_set_aside(), self._unsaved))
         replace(self.path, to_text(empty()))
         self._unsaved = empty()
         return names
@@ -280,16 +247,6 @@ class Progress:
         record = self.snapshot()
         for listener in list(self._listeners):
             listener.refresh(record)
-
-
-@contextlib.contextmanager
-def _in_words(path: Path, told: str):
-    """Say of what the system refuses which path it was."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise type(error)(f"path = {short(str(path))}: cannot be {told} ({reason}); choose another") from None
 
 
 def _now(entry: dict | None) -> str:
