@@ -10,7 +10,8 @@ from PIL import Image
 
 from course_lib.classroom.banks import load_banks
 from course_lib.classroom.grading import RefusedError
-from course_lib.classroom.predict import NO_GUESS, Prediction, compare, predict, validate
+from course_lib.classroom.guesses import compare, validate
+from course_lib.classroom.predict import NO_GUESS, Prediction, predict
 from course_lib.classroom.progress import progress
 
 SAMPLE = load_banks(Path(__file__).parent / "banks").predictions
