@@ -282,5 +282,7 @@ def test_the_boundary_follows_an_edit():
 
 def test_without_a_kernel_there_is_a_picture(model, vocabulary):
     for text, P, selected in ((TEXT, 3, 1), ("", 1, 0), ([], 0, None), (TEXT, 0, None)):
-        data, _ = AttentionExplorer(model, vocabulary, text, P, selected=selected)._repr_mimebundle_()
-        assert data["image/png"].startswith("iVBOR")
+        explorer = AttentionExplorer(model, vocabulary, text, P, selected=selected)
+        assert explorer._repr_mimebundle_()[0]["image/png"].startswith("iVBOR")
+        explorer.set_state({"selected": None})  # the browser has no query chosen
+        assert explorer._repr_mimebundle_()[0]["image/png"].startswith("iVBOR")

@@ -204,6 +204,7 @@ def test_a_spoiled_bank_is_refused_with_file_question_and_place(name, tmp_path):
     [
         (b"", "line 1, column 1"),
         (b'{"schema": 1,\n "schema": 1}', "'schema' stands twice"),
+        (b'{"%s": 1, "%s": 1}' % (b"x" * 10_000, b"x" * 10_000), "stands twice"),
         (b'{"schema": NaN}', "NaN is not a number"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (b"[" * 100_000, "sample.json: "),
@@ -244,6 +245,13 @@ def test_a_mark_without_its_partner_is_an_error(bad):
 
 def test_the_docs_say_the_truth_about_numbers():
     assert [parse_number(text) for text in ("31", "31.0", "1,024", "1e3")] == [31, 31, 1024, 1000]
+
+
+@pytest.mark.usefixtures("in_time")
+def test_a_bank_of_many_fields_is_refused_in_time(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({f"field{i}": 0 for i in range(100_000)}))
+    with pytest.raises(BankError, match=r"x\.json: .*is missing"):
+        read_bank(tmp_path / "x.json")
 
 
 def test_a_bank_of_100_mb_is_refused_at_once(tmp_path):

@@ -1,6 +1,7 @@
 """The cache explorer in Python: its counts against plain loops and a real cache, its words, and what it refuses."""
 
 import json
+import random
 
 import pytest
 import torch
@@ -144,7 +145,9 @@ def test_it_says_everything():
         ({"prompt": "a b", "prefix_len": 3}, r"prefix_len must be from 0 to 2 \(the prompt's tokens\), got 3"),
         ({"prompt": "a " * 20}, r"at most 24 tokens, got 20 \+ 6"),
         ({"prompt": 3}, "prompt must be a str, or a list of str, got 3"),
-        ({"new": ["a", 1]}, r"tokens\[1\] must be a str, got 1"),
+        ({"new": ["a", 1]}, r"^new: tokens\[1\] must be a str, got 1"),
+        ({"prompt": ["a"] * 500}, r"^prompt: tokens must be at most"),
+        ({"new": "a" * 10**6}, r"^new: text"),
         ({"layers": 7}, "layers must be from 1 to 6, got 7"),
         ({"layers": True}, "layers must be a whole number from 1 to 6, got True"),
         ({"step": 8}, r"step must be from 0 to 7 \(the prefill and the new tokens\), got 8"),
@@ -160,7 +163,7 @@ def test_a_trait_that_cannot_be_is_refused_and_the_state_stays():
     explorer = CacheExplorer(step=2)
     before = explorer.describe()
     wrong = {"prefix_len": (7, -1), "layers": (0,), "step": (9,), "reader": (11,), "turns": (11,), "prefill_len": (6,),
-             "re_encoded": ([[9, 1]], ["x"])}  # fmt: skip
+             "re_encoded": ([[9, 1]], [[3, 5]], ["x"])}  # fmt: skip
     for name, value in [(name, value) for name, values in wrong.items() for value in values]:
         said = "a prefix length|a step in re_encoded|pairs" if name == "re_encoded" else f"{name} must be"
         said = "prompt's tokens" if name == "prefill_len" else said
@@ -179,6 +182,23 @@ def test_the_browsers_state_comes_whole():
     assert (explorer.step, explorer.prefix_len, explorer.cached_prefix_len, explorer.held) == (4, 6, 6, 8)
     explorer.set_state({"step": 2, "prefix_len": 2, "re_encoded": []})
     assert (explorer.step, explorer.prefix_len, explorer.cached_prefix_len) == (2, 2, 2)
+
+
+def test_a_browsers_state_that_does_not_fit_leaves_the_one_before():
+    lot = random.Random(0)
+    explorer, taken = CacheExplorer(step=3, prefix_len=2), 0
+    for _ in range(1000):
+        state = {"step": lot.randint(0, 5), "prefix_len": lot.randint(0, 8), "prefill_len": lot.randint(0, 5)}
+        state["re_encoded"] = [[lot.randint(1, 5), lot.randint(0, 8)] for _ in range(lot.randint(0, 2))]
+        state = dict(lot.sample(list(state.items()), lot.randint(1, 4)))
+        before = explorer.get_state(["step", "prefix_len", "prefill_len", "re_encoded"])
+        try:
+            explorer.set_state(state)
+            taken += 1
+        except traitlets.TraitError:
+            assert explorer.get_state(list(before)) == before
+        assert explorer.describe()
+    assert 100 < taken < 900
 
 
 def test_without_a_kernel_there_is_a_picture():

@@ -72,6 +72,14 @@ def test_questions_that_most_missed_come_first_and_those_who_never_tried_do_not_
     assert lines[place + 1 :] == [f"  {harder}: 2 of 2 who tried", f"  {hard}: 1 of 2 who tried"]
 
 
+def test_a_name_that_the_system_refuses_is_told_and_the_others_are_read(tmp_path, capsys):
+    write(tmp_path, ada=record(right=TASKS))
+    assert main([str(tmp_path / ("x" * 300)), str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("1 learner.")
+    assert said.count("File name too long") == 1
+
+
 def test_what_a_learner_exports_is_what_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "mine" / "progress.json"))
     mine = Progress()

@@ -4,7 +4,9 @@ import json
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
+from hostile_values import Nasty
 
 from course_lib.classroom.banks import load_banks
 from course_lib.classroom.course_map import LESSONS
@@ -140,11 +142,20 @@ def test_a_second_exam_repeats_nothing_that_was_known_while_something_is_new(see
         ({"size": 2.0}, TypeError, "size = 2.0: must be a whole number"),
         ({"size": True}, TypeError, "must be a whole number"),
         ({"seed": "1"}, TypeError, "seed = '1'"),
+        ({"size": 10**5000}, ValueError, r"size = \(a number of about 5,001 digits\): allowed are 1 to"),
+        ({"size": -(10**5000)}, ValueError, "allowed are 1 to"),
+        ({"seed": Nasty()}, TypeError, "seed = <Nasty"),
     ],
 )
 def test_what_is_no_exam_is_refused_in_words(arguments, error, said):
     with pytest.raises(error, match=said):
         exam(**arguments)
+
+
+def test_every_whole_number_is_one():
+    first = ids(draw(empty(), seed=3, size=4))
+    assert ids(draw(empty(), seed=np.int64(3), size=np.int32(4))) == first
+    assert len(draw(empty(), seed=-(10**5000), size=4)) == 4
 
 
 def test_an_old_or_foreign_record_breaks_nothing():

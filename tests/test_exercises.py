@@ -3,6 +3,7 @@
 import math
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from IPython.core.formatters import DisplayFormatter
@@ -711,6 +712,25 @@ def test_dots_are_untouched_and_not_recorded(name, tmp_path):
     assert not (tmp_path / "progress.json").exists()
 
 
+def test_a_slip_in_an_einsum_is_no_dots():
+    verdict = check.reordered(lambda q, k, v: torch.einsum("..ij,jk->ik", q, k.T @ v))
+    assert (verdict.state, verdict.slug) == ("wrong", "raised")
+    for unfinished in (lambda q, k, v: q @ (...).T, lambda q, k, v: torch.tensor(...), lambda q, k, v: q @ ...):
+        assert check.reordered(unfinished).state == "untouched"
+
+
+def test_the_line_that_is_named_is_the_learners_own():
+    linear = torch.nn.Linear(3, 3)
+
+    def helped(prefix_len, total_len):
+        one = linear(torch.zeros(prefix_len, 5))  # fails in torch's own code
+        return one
+
+    line = helped.__code__.co_firstlineno + 1
+    assert f"(line {line})." in check.prefix_mask(helped).message
+    assert "(line" not in check.prefix_mask(torch.ones).message  # nothing of it is written in Python
+
+
 @pytest.mark.parametrize("letter", "abcd")
 def test_an_unmended_suspect_is_untouched_and_the_probe_says_why(letter):
     verdict = EXERCISES[f"bug_{letter}"](getattr(prefix_mask, f"suspect_{letter}"))
@@ -758,6 +778,9 @@ def test_a_query_that_counts_wrong_is_named_with_its_keys():
         ("suspect_chunks", chunked(tile)),
         ("suspect_softmax", lambda q, k, v, mask: (q @ k.T + mask.log()).softmax(-1) @ v),
         ("suspect_softmax", prefix_mask.masked_attention),
+        ("may_look", lambda i, j, prefix_len: np.bool_(j < prefix_len or j <= i)),
+        ("stale", lambda *case: torch.tensor(prefix_lm.stale(*case))),
+        ("stale", lambda *case: np.array(prefix_lm.stale(*case), dtype=float)),
         ("prefix_attention", prefixed(start=lambda S: S)),
         ("pad_features", lambda x, phi, real: torch.where(real[:, None], phi(x), 0)),
     ],
@@ -798,6 +821,8 @@ def test_rounding_and_too_few_numbers_are_spoken_of():
     rounded = check.sample_prefix(lambda t, g: 1 + round(float(torch.rand((), generator=g)) * (t - 2)))
     assert "that is what rounding does" in rounded.message
     assert "There are 3 layers, and you returned 2 numbers" in check.stale(lambda *a: [0, 1]).message
+    halves = check.stale(lambda *case: [count + 0.5 for count in prefix_lm.stale(*case)])
+    assert (halves.slug, "whole numbers" in halves.message) == ("not_counts", True)
 
 
 def test_unknown_names_and_wrong_arguments_are_answered():

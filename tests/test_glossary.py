@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hostile_values import VALUES, refused
 
 from course_lib.classroom import rich
 from course_lib.classroom.course_map import LESSONS
@@ -58,6 +59,8 @@ def test_some_words_can_be_looked_up_and_an_unknown_one_is_named():
         glossary("normalizer")
     with pytest.raises(TypeError, match="name = 3"):
         glossary(3)
+    for value in VALUES.values():
+        assert refused(lambda value=value: glossary(value), "name = ")
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

@@ -282,6 +282,17 @@ def test_a_first_lesson_that_cannot_be_opened_says_so(course, monkeypatch, capsy
     assert "move it away" in capsys.readouterr().err
 
 
+def test_other_settings_of_the_news_stay(tmp_path):
+    path = tmp_path / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    path.parent.mkdir(parents=True)
+    name = "@jupyterlab/apputils-extension:notification"
+    for before in ({"doNotDisturbMode": True, "fetchNews": "true"}, {}, "none", None):
+        path.write_text(json.dumps({name: before}))
+        lab.silence_news(tmp_path)
+        kept = {"doNotDisturbMode": True} if before and before != "none" else {}
+        assert json.loads(path.read_text()) == {name: kept | {"fetchNews": "false", "checkForUpdates": False}}
+
+
 @pytest.mark.parametrize("before", [None, "", "[]", '{"other": {"a": 1}}'])
 def test_the_news_question_is_switched_off_and_other_settings_stay(tmp_path, before):
     path = tmp_path / "share" / "jupyter" / "lab" / "settings" / "overrides.json"

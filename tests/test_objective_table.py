@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from hostile_values import VALUES, refused
 
 from course_lib.classroom.objective_table import objective_table
 
@@ -50,7 +51,14 @@ def test_another_seed_draws_otherwise_and_the_same_seed_the_same():
     assert objective_table(SENTENCE, seed=1) == objective_table(SENTENCE, seed=1) != objective_table(SENTENCE, seed=2)
 
 
-@pytest.mark.parametrize("sentence", ["one two", "word " * 13])
+def test_the_argument_that_is_wrong_is_named():
+    for value in VALUES.values():
+        assert refused(lambda value=value: objective_table(value), "sentence must") or len(value) < 50
+        refused(lambda value=value: objective_table(SENTENCE, seed=value), "seed must")
+    assert refused(lambda: objective_table(SENTENCE, seed=2**70), "seed must")
+
+
+@pytest.mark.parametrize("sentence", ["", "one two", "word " * 13])
 def test_a_sentence_that_does_not_fit_is_refused(sentence):
     with pytest.raises(ValueError, match="sentence must have 4 to 12 words and marks, got"):
         objective_table(sentence)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from course_lib.classroom.banks import load_banks
 from course_lib.classroom.grading import RefusedError
-from course_lib.classroom.predict import NO_GUESS, Prediction, compare, predict, validate
+from course_lib.classroom.guesses import compare, validate
+from course_lib.classroom.predict import NO_GUESS, Prediction, predict
 from course_lib.classroom.progress import progress
 
 SAMPLE = load_banks(Path(__file__).parent / "banks").predictions
@@ -119,6 +120,13 @@ def test_a_guess_can_change_until_it_is_seen_beside_the_truth():
     assert "stays as it is" in send(again, 31)["note"]
 
 
+def test_a_guess_seen_in_another_notebook_stays_and_is_told():
+    guess = Prediction(GUESS)
+    type(progress)().record_prediction(GUESS["id"], 12, revealed=True)
+    assert "stays as it is" in send(guess, 31)["note"]
+    assert (guess.value, guess.locked) == (12, True)
+
+
 def test_run_all_shows_the_picture_and_a_later_guess_is_drawn_over_it():
     guess, drawn = Prediction(GUESS), Drawn()
     shown = guess.reveal(drawn, alt=ALT, truth=31)
@@ -221,7 +229,7 @@ def test_a_kept_guess_that_no_longer_fits_is_none(stale):
     guess = Prediction(GUESS)
     assert (guess.value, guess.locked) == (None, False)
     assert send(guess, 5)["note"] == ""
-    assert guess.value == 5
+    assert guess.value == Prediction(GUESS).value == 5
 
 
 @pytest.mark.parametrize(

@@ -116,10 +116,11 @@ def test_a_missing_or_broken_or_old_python_makes_a_new_environment(machine, root
     assert setup(root)
     assert "venv" in machine.commands[0]
     machine.commands.clear()
-    machine.version = "3.10.2"
-    with pytest.raises(setup_env.SetupError, match="does not run"):
-        setup(root)
-    assert "venv" in machine.commands[0]
+    for machine.version in ("3.10.2", "", "what is this"):
+        machine.commands.clear()
+        with pytest.raises(setup_env.SetupError, match="does not run"):
+            setup(root)
+        assert "venv" in machine.commands[0]
 
 
 def test_a_moved_course_is_installed_again(machine, root, tmp_path_factory):
@@ -152,6 +153,16 @@ def test_triton_comes_only_when_it_is_asked_for_and_as_it_is_pinned(machine, roo
     assert machine.installs()[-1][-1] == f"{root}[course,dev,gpu]"
     assert constraints(machine.installs()[-1]) == ["requirements.lock", "requirements-triton.lock"]
     assert not setup(root, "gpu")
+    assert not setup(root)
+
+
+def test_what_python_says_of_its_own_is_no_answer(machine, root):
+    machine.brings_triton, warning = "True", "Invalid -W option ignored: unknown action: 'foo'\n"
+    machine.version, machine.brings_triton = f"{warning}{machine.version}", f"{warning}True"
+    setup(root, "gpu")
+    assert constraints(machine.installs()[-1]) == ["requirements.lock"]
+    assert not setup(root)  # as with the same Python that says nothing
+    machine.version = machine.version.removeprefix(warning)
     assert not setup(root)
 
 

@@ -4,6 +4,7 @@ import base64
 from importlib import import_module
 
 import pytest
+from hostile_values import VALUES, refused
 from matplotlib.figure import Figure
 
 from course_lib import masks
@@ -25,6 +26,20 @@ def test_a_picture_comes_with_its_line(shown):
     assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
     assert line["text/markdown"] == "*An empty picture, one inch by one inch.*"
     assert line["text/plain"] == picture["text/plain"] == "An empty picture, one inch by one inch."
+
+
+def test_a_picture_of_pyplot_is_closed(shown):
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(1, 1))
+    show_module.show(figure, alt="An empty picture, one inch by one inch.")
+    assert pyplot.get_fignums() == []
+
+
+def test_only_a_figure_is_shown(shown):
+    for value in (*VALUES.values(), Figure().add_subplot()):
+        assert refused(lambda value=value: show_module.show(value, alt="x" * 20), "figure must be a matplotlib figure")
+    assert shown == []
 
 
 @pytest.mark.parametrize("alt", ["", "a picture", None, "   short padded   "])

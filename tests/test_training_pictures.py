@@ -1,6 +1,7 @@
 """Loss curves: what they say on their axes, and a smoothing that neither lags nor invents."""
 
 import pytest
+from hostile_values import VALUES, refused
 from matplotlib.figure import Figure
 
 from course_lib.classroom.pictures import png
@@ -63,6 +64,12 @@ def test_a_run_that_has_not_begun_is_drawn_too():
 def test_what_is_no_record_is_refused(records):
     with pytest.raises(ValueError, match="records must be"):
         loss_curve(records)
+
+
+def test_other_forms_are_refused_in_words():
+    for value in [*VALUES.values(), [a_record([1.0])] * 2]:
+        assert refused(lambda value=value: loss_curve(value), "records must be") or value == {}
+        assert refused(lambda value=value: loss_curve(a_record([]), x=value), "x must be")
 
 
 def test_an_unknown_axis_is_refused():

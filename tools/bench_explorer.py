@@ -13,12 +13,12 @@ import datetime
 import json
 import os
 import platform
-import shutil
 import statistics
 import sys
 from pathlib import Path
 
 import tables
+from chromium import find as find_chromium
 from playwright.sync_api import sync_playwright
 
 from course_lib.classroom.explorer import MaskExplorer
@@ -104,14 +104,16 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presses", type=int, default=200)
-    parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    parser.add_argument("--chromium", help="the browser, unless it is the system's or what COURSE_CHROMIUM names")
     parser.add_argument("--json", type=Path, help="write the record here; the README's table is made of it")
     options = parser.parse_args()
-    if options.chromium is None:
-        parser.error("no chromium found: install it with the system's package manager, or name it with --chromium")
+    try:
+        chromium = options.chromium or find_chromium()
+    except FileNotFoundError as error:
+        parser.error(str(error))
     rows, words = [], SENTENCE.split()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for tokens in (13, 64, 256):
             explorer = MaskExplorer(" ".join(words[i % len(words)] for i in range(tokens)))
             traits = {name: getattr(explorer, name) for name in explorer.trait_names(sync=True) if name[0] != "_"}

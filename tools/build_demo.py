@@ -11,13 +11,12 @@ same, byte for byte, wherever it is built.
 import argparse
 import io
 import json
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import anywidget
+from chromium import find as find_chromium
 
 from course_lib.classroom import BlankExplorer, ChunkExplorer, KernelRaceExplorer, MaskExplorer
 from course_lib.classroom.palette import css_variables
@@ -134,10 +133,10 @@ def main() -> None:
     print(f"{PAGE.relative_to(ROOT)}: {PAGE.stat().st_size / 1000:.0f} kB. Open it in a browser.")
     if not options.picture:
         return
-    named = os.environ.get("COURSE_CHROMIUM")
-    chromium = named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not chromium:
-        sys.exit("no chromium on this machine: install it with the system's package manager, or set COURSE_CHROMIUM")
+    try:
+        chromium = find_chromium()
+    except FileNotFoundError as error:
+        sys.exit(str(error))
     PICTURE.write_bytes(take_picture(chromium))
     print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size / 1000:.0f} kB.")
 

@@ -32,7 +32,11 @@ def files_of(paths: list[Path]) -> list[Path]:
     """Return the files that are meant: those named, and every *.json of the folders named."""
     found = []
     for path in paths:
-        found += sorted(path.glob("*.json")) if path.is_dir() and not path.is_symlink() else [path]
+        try:
+            folder = path.is_dir() and not path.is_symlink()
+        except OSError:  # such as a name that is too long; `gather` says it
+            folder = False
+        found += sorted(path.glob("*.json")) if folder else [path]
     if len(found) > MOST_FILES:
         raise ValueError(f"there are {len(found)} files, more than the {MOST_FILES} that this reads")
     return found

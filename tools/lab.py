@@ -118,9 +118,13 @@ def silence_news(prefix: Path) -> None:
         settings = {}
     if not isinstance(settings, dict):
         settings = {}
-    if settings | NO_NEWS != settings:
+    silent = dict(settings)
+    for plugin, ours in NO_NEWS.items():
+        theirs = settings.get(plugin)
+        silent[plugin] = {**(theirs if isinstance(theirs, dict) else {}), **ours}
+    if silent != settings:
         path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, json.dumps(settings | NO_NEWS, indent=1).encode() + b"\n")
+        put(path, json.dumps(silent, indent=1).encode() + b"\n")
 
 
 def lab_command(root: Path, arguments: list[str]) -> list[str]:

@@ -84,9 +84,10 @@ def running_version(venv):
         status, output = run([venv_python(venv), "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"])
     except OSError:
         return None
-    version = output.strip()
-    old = status or tuple(int(part) for part in version.split(".")) < (3, 11)
-    return None if old else version
+    found = re.findall(r"^(\d+)\.(\d+)\.(\d+)$", output, re.MULTILINE)  # Python may have said more, of PYTHONWARNINGS
+    if status or not found or tuple(int(part) for part in found[-1]) < (3, 11):
+        return None
+    return ".".join(found[-1])
 
 
 def digest(root, version):
@@ -136,7 +137,7 @@ def torch_brings_triton(python):
     status, output = run([python, "-c", BRINGS_TRITON])
     if status:
         raise SetupError("torch is installed, but does not say what it needs:\n%s" % output.strip())
-    return output.strip() == "True"
+    return re.search(r"^True$", output, re.MULTILINE) is not None
 
 
 def make_venv(venv):

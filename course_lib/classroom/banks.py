@@ -39,7 +39,7 @@ choices: one or more options are right, and exactly these must be chosen. Feedba
 number: answer +- tolerance (left out: exact). `check` is a Python expression for the same number; tests evaluate it
 with the names math, torch, masks, costs, so that no key is merely typed. `near_misses` name typical slips (each may
 have a `check` too); other wrong numbers are told to be too large or too small. `unit` is plain text after the field.
-Learners may type 31, 31.0, 1,024 (commas between thousands), 1e3, 9/16, or the unit after it; see quiz.parse_number.
+Learners may type 31, 31.0, 1,024 (commas between thousands), 1e3, 9/16, or the unit after it; see grading.parse_number.
 
     {..., "kind": "number", "answer": 31, "check": "costs.allowed_pairs(3, 7)", "unit": "pairs",
      "near_misses": [{"value": 28, "feedback": "28 is the causal mask alone."}], ...}
@@ -69,12 +69,12 @@ words: the learner writes, then compares with a model answer and ticks a self-ch
 """
 
 import functools
-import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .rich import parse
+from .._check import short
+from .bank_checks import problems_of, schema_problems
 
 FOLDER = Path(__file__).parent / "banks"
 MAX_BYTES = 5_000_000
@@ -111,7 +111,7 @@ def read_bank(file: Path) -> dict:
         raise
     except (ValueError, RecursionError) as error:
         raise BankError(f"{file.name}: {error or 'is nested too deeply'}") from None
-    problems = _schema_problems(bank) or _problems(bank, file.stem)
+    problems = schema_problems(bank) or problems_of(bank, file.stem)
     if problems:
         more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise BankError("\n".join(f"{file.name}: {problem}" for problem in problems[:10]) + more)
@@ -144,137 +144,13 @@ def load_banks(folder: Path = FOLDER) -> Banks:
 
 
 def _unique(pairs: list[tuple]) -> dict:
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the field {name!r} stands twice in one object")
+    seen = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise ValueError(f"the field {short(name)} stands twice in one object")
+        seen.add(name)
     return dict(pairs)
 
 
 def _no_constant(name: str):
     raise ValueError(f"{name} is not a number of JSON")
-
-
-@functools.cache
-def _validator():
-    import jsonschema  # only where a bank is read: it takes a tenth of a second
-
-    return jsonschema.Draft202012Validator(json.loads((FOLDER / "schema.json").read_text("utf-8")))
-
-
-def _schema_problems(bank) -> list[str]:
-    """What the schema says, each with the question's id and the place, such as `options[1].feedback`."""
-    problems = []
-    for error in sorted(_validator().iter_errors(bank), key=lambda e: [str(step) for step in e.absolute_path]):
-        steps, owner = list(error.absolute_path), ""
-        if len(steps) > 1 and steps[0] in ("questions", "predictions"):
-            entry, owner = bank[steps[0]][steps[1]], f"{steps[0]}[{steps[1]}]"
-            steps = steps[2:]
-            if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-                owner = entry["id"][:80]
-        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
-        message = error.message
-        if error.validator == "required":
-            message = f"{message.split(' is ')[0]} is missing"
-        elif "propertyNames" in error.schema_path and error.validator == "enum":
-            message = f"{error.instance!r} does not belong here; allowed are {', '.join(error.validator_value)}"
-        if len(message) > 300:  # the library quotes the whole value: keep both ends, the reason stands last
-            message = f"{message[:120]} ... {message[-160:]}"
-        problems.append(": ".join(filter(None, [owner, place, message])))
-    return problems
-
-
-def _problems(bank: dict, name: str) -> list[str]:
-    """What a schema cannot say: ids, references, arithmetic, marks in rich text."""
-    problems = []
-    if bank.get("notebook", f"00_{name}")[3:] != name:
-        problems.append(f"notebook: {bank['notebook']!r} does not belong to a bank called {name!r}")
-    predictions = bank.get("predictions", [])
-    seen: set[str] = set()
-    for entry_id in [*bank["objectives"], *(entry["id"] for entry in bank["questions"] + predictions)]:
-        if not entry_id.startswith(f"{name}."):
-            problems.append(f"{entry_id}: ids of this bank begin with {name + '.'!r}")
-    checks = [(entry, _KINDS.get(entry["kind"])) for entry in bank["questions"]]
-    for entry, check in checks + [(entry, _prediction) for entry in predictions]:
-        if entry["id"] in seen:
-            problems.append(f"{entry['id']}: the id is used twice")
-        seen.add(entry["id"])
-        found = itertools.chain(_rich_problems(entry), check(entry) if check else ())
-        problems += [f"{entry['id']}: {problem}" for problem in found]
-    return problems
-
-
-def _rich_problems(value, place: str = ""):
-    """Parse every rich text of an entry, wherever it stands."""
-    for name in ("prompt", "hint", "explanation", "text", "feedback", "model"):
-        if isinstance(value, dict) and name in value:
-            yield from _rich_problem(value[name], f"{place}{name}")
-    for name in ("items", "checklist"):
-        for i, item in enumerate(value.get(name, [])):
-            yield from _rich_problem(item, f"{place}{name}[{i}]")
-    for name in ("options", "near_misses"):
-        for i, item in enumerate(value.get(name, [])):
-            if isinstance(item, dict):
-                yield from _rich_problems(item, f"{place}{name}[{i}].")
-
-
-def _rich_problem(rich, place: str):
-    try:
-        parse(rich)
-    except ValueError as error:
-        yield f"{place}: {error}"
-
-
-def _choice(question: dict):
-    right = [i for i, option in enumerate(question["options"]) if option.get("right")]
-    if question["kind"] == "choice" and len(right) != 1:
-        yield f"options: exactly one is right, here {len(right)} are"
-    if question["kind"] == "choices" and not right:
-        yield "options: at least one is right, here none is"
-    texts = [json.dumps(option["text"]) for option in question["options"]]
-    if len(set(texts)) < len(texts):
-        yield "options: two have the same text"
-
-
-def _number(question: dict):
-    values = [miss["value"] for miss in question.get("near_misses", [])]
-    for i, value in enumerate(values):
-        if abs(value - question["answer"]) <= question.get("tolerance", 0):
-            yield f"near_misses[{i}]: {value} would be taken as right"
-        if value in values[:i]:
-            yield f"near_misses[{i}]: {value} stands twice"
-
-
-def _mask(question: dict):
-    target = question["target"]
-    kind = target.get("kind", "prefix")
-    if kind == "packed":
-        prefixes, lengths = target["prefix_lens"], target["document_lens"]
-        total = sum(lengths)
-        if len(prefixes) != len(lengths) or any(p > n for p, n in zip(prefixes, lengths, strict=False)):
-            yield "target: every document has one prefix, at most as long as itself"
-        if not 2 <= total <= 10:
-            yield f"target: the documents have {total} tokens together; 2 to 10 are allowed"
-    else:
-        total = target["total_len"]
-        if (kind == "prefix") != ("prefix_len" in target):
-            yield f"target: prefix_len belongs to the kind 'prefix', this is {kind!r}"
-        if target.get("prefix_len", 0) > total:
-            yield f"target: prefix_len {target['prefix_len']} is larger than total_len {total}"
-    if len(question.get("tokens", range(total))) != total:
-        yield f"tokens: {len(question['tokens'])} labels for {total} tokens"
-
-
-_KINDS = {"choice": _choice, "choices": _choice, "number": _number, "mask": _mask}
-
-
-def _prediction(prediction: dict):
-    if "min" in prediction:
-        span = prediction["max"] - prediction["min"]
-        if span <= 0:
-            yield f"min: {prediction['min']} is not below max {prediction['max']}"
-        elif prediction["step"] > span or span / prediction["step"] > 10_000:
-            yield f"step: {prediction['step']} does not divide {span} into 1 to 10,000 steps"
-    xs = prediction.get("xs", [])
-    if any(a >= b for a, b in itertools.pairwise(xs)):
-        yield "xs: must grow from left to right"

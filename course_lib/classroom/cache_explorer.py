@@ -162,7 +162,7 @@ class CacheExplorer(ExplorerWidget, source="cache_explorer"):
             elif name == "prefill_len":
                 check_number(name, value, 0, self.prompt_len, "the prompt's tokens")
             elif name == "re_encoded":
-                _check_entries(value, len(self.tokens) - self.prompt_len + 1, self.prompt_len)
+                _check_entries(value, self.step, self.prompt_len)
             elif name == "step":
                 steps = len(self.tokens) - self.prompt_len + 1
                 check_number(name, value, 0, steps, "the prefill and the new tokens")
@@ -190,14 +190,15 @@ def _read(name: str, value) -> list[str]:
     try:
         return read_tokens(value)[1]
     except (TypeError, ValueError) as error:
-        raise type(error)(str(error).replace("text_or_tokens", name)) from None
+        said = str(error).replace("text_or_tokens", name)
+        raise type(error)(said if said.startswith(name) else f"{name}: {said}") from None
 
 
-def _check_entries(entries: list, steps: int, prompt_len: int) -> None:
-    last = 0
+def _check_entries(entries: list, step: int, prompt_len: int) -> None:
+    last = 1
     for entry in entries:
         if not isinstance(entry, (list, tuple)) or len(entry) != 2:
             raise ValueError(f"re_encoded must hold pairs of a step and a prefix length, got {short(entry)}")
-        check_number("a step in re_encoded", entry[0], max(1, last), steps)
+        check_number("a step in re_encoded", entry[0], last, step, "the step that is shown")
         check_number("a prefix length in re_encoded", entry[1], 0, cache_words.held(prompt_len, entry[0]))
         last = entry[0]

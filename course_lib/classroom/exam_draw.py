@@ -16,7 +16,9 @@ Those that were missed are asked first, and new ones next.
 import math
 import random
 from collections import Counter
+from numbers import Integral
 
+from .._check import short
 from .banks import load_banks
 
 MISSED, NEW, KNOWN = range(3)
@@ -53,12 +55,12 @@ def draw(record: dict, *, seed: int, size: int) -> list[dict]:
     record: as `progress.snapshot()` returns it; what it says of questions that there are not is not looked at.
     """
     pool = exam_pool()
-    for name, value, low, high in (("seed", seed, -math.inf, math.inf), ("size", size, 1, len(pool))):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} = {value!r}: must be a whole number")
-        if not low <= value <= high:
-            raise ValueError(f"{name} = {value}: allowed are {low} to {high}, as many as there are to draw from")
-    lot = random.Random(seed)
+    for name, value in (("seed", seed), ("size", size)):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"{name} = {short(value)}: must be a whole number")
+    if not 1 <= size <= len(pool):
+        raise ValueError(f"size = {short(size)}: allowed are 1 to {len(pool)}, as many as there are to draw from")
+    lot = random.Random(int(seed))
     lots = {key: lot.random() for key in sorted(pool)}
     stands = {key: standing(record["questions"].get(key)) for key in pool}
     share = math.ceil(size / len({lesson_of(question) for question in pool.values()}))

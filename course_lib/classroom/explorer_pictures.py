@@ -18,7 +18,10 @@ def _short(token: str) -> str:
 
 
 def draw_attention(explorer) -> Figure:
-    """Draw an AttentionExplorer: the weights over the mask, where the chosen query looks, and what it expects next."""
+    """Draw an AttentionExplorer: the weights over the mask, where the chosen query looks, and what it expects next.
+
+    Without a chosen query there are only the weights.
+    """
     tokens, P, T, i = explorer.tokens, explorer.prefix_len, len(explorer.tokens), explorer.selected
     figure = paper(9.6, 5.4)
     if not T:
@@ -35,6 +38,8 @@ def draw_attention(explorer) -> Figure:
     scale = LinearSegmentedColormap.from_list("weights", [to_rgb(LIGHT["paper"]), to_rgb(LIGHT["cross"])])
     picture = np.dstack([scale(np.sqrt(weights))[:, :, :3], prefix_mask(P, T).numpy().astype(float)])
     grid.imshow(picture, extent=(0, T, T, 0), interpolation="nearest", zorder=4.5)
+    if i is None:
+        return figure
     grid.plot([0, T, T, 0, 0], [i, i, i + 1, i + 1, i], color=LIGHT["ink"], lw=1.6, zorder=6)
     row = explorer.row()
     keys = sorted(range(T), key=lambda j: (-row[j], j))[:6]

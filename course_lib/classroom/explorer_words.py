@@ -13,9 +13,9 @@ def sentences(explorer) -> list[str]:
     tokens, P, kind = explorer.tokens, explorer.prefix_len, explorer.kind
     T = len(tokens)
     note = [_moved(explorer.moved_from, P, T)] if explorer.moved_from is not None else []
+    c, mask = explorer.costs, explorer.mask  # also of no tokens: a boundary behind them is refused here
     if T == 0:
         return [*note, "There is no token yet: type a sentence, and its mask appears."]
-    c, mask = explorer.costs, explorer.mask
     looking = _custom(tokens, P, mask) if kind == "custom" else _looking(kind, tokens, P)
     versus = f"{abs(c.added)} {'more' if c.added > 0 else 'fewer'} than causal" if c.added else "as many as causal"
     tile, tiles = explorer.tile, c.tiles

@@ -5,6 +5,7 @@ import html
 
 import traitlets
 
+from .._check import short
 from . import rich
 from .glossary_terms import TERMS, Term
 from .quiz import link
@@ -21,11 +22,11 @@ def glossary(*names: str) -> "Glossary":
     known = {term.name.lower(): term for term in TERMS}
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"name = {name!r}: a word of the glossary is a string such as 'mask'")
+            raise TypeError(f"name = {short(name)}: a word of the glossary is a string such as 'mask'")
         if name.lower() not in known:
-            close = difflib.get_close_matches(name.lower(), known, n=1)
+            close = difflib.get_close_matches(name.lower()[:200], known, n=1)
             meant = f" Did you mean {known[close[0]].name!r}?" if close else ""
-            raise ValueError(f"name = {name[:80]!r}: the glossary has no such word.{meant}")
+            raise ValueError(f"name = {short(name)}: the glossary has no such word.{meant}")
     return Glossary(tuple(known[name.lower()] for name in names) or TERMS)
 
 

@@ -3,8 +3,9 @@
 import torch
 
 from course_lib import blank_spans, glm, objectives
+from course_lib._check import shown, whole_number
 from course_lib.objectives import Example
-from course_lib.vocabulary import Vocabulary
+from course_lib.vocabulary import Vocabulary, split_words
 
 MOST_WORDS = 12  # that a line still fits a page
 _SHORT = {"SENTINEL_": "", "MASK": "M", "START": "S", "END": "E"}
@@ -14,12 +15,17 @@ def objective_table(sentence: str, *, seed: int = 0) -> str:
     """Return a text table: each objective reads and predicts this sentence, with its own random choices.
 
     Two lines an objective: "reads", and below each token what it must predict, or a dot where no loss falls. P is the
-    prefix length of its mask, T its rows. ValueError for a sentence of fewer than 4 or more than 12 words.
+    prefix length of its mask, T its rows. ValueError for a sentence of fewer than 4 or more than 12 words, or a
+    negative seed.
     """
+    if not isinstance(sentence, str):
+        raise TypeError(f"sentence must be a str, got {shown(sentence)}")
+    seed = whole_number("seed", seed)
+    count = len(split_words(sentence))
+    if not 4 <= count <= MOST_WORDS:
+        raise ValueError(f"sentence must have 4 to {MOST_WORDS} words and marks, got {count}")
     vocabulary = Vocabulary.from_texts([sentence], sentinels=8)
     ids = vocabulary.encode(sentence)
-    if not 4 <= len(ids) <= MOST_WORDS:
-        raise ValueError(f"sentence must have 4 to {MOST_WORDS} words and marks, got {len(ids)}")
     parts = []
     for name, example in _examples(ids, vocabulary, seed).items():
         rows = len(example.inputs)

@@ -1,6 +1,7 @@
 """Pictures of masks, drawn with matplotlib: what stands in for the explorer without a kernel, and in the lessons."""
 
 import io
+import sys
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 
+from .._check import shown
 from .explorer_checks import KINDS, as_mask
 from .palette import LIGHT
 from .text import show
@@ -99,6 +101,17 @@ def png(fig) -> bytes:
         few = picture.convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(packed, format="PNG", optimize=True)
     return packed.getvalue()
+
+
+def png_and_close(fig, name: str) -> bytes:
+    """Return a figure as PNG, and close it, or a notebook would show it a second time; `name` is what gave it."""
+    if not isinstance(fig, Figure):
+        raise TypeError(f"{name} must be a matplotlib figure, got {shown(fig)}")
+    try:
+        return png(fig)
+    finally:
+        if pyplot := sys.modules.get("matplotlib.pyplot"):  # else there is nothing open
+            pyplot.close(fig)
 
 
 def _roles(cells: np.ndarray, prefix_keys: np.ndarray, kind: str) -> dict[str, np.ndarray]:

@@ -8,18 +8,16 @@ and is drawn anew when a guess is taken. Guesses are kept in `progress`.
 """
 
 import html
-import math
-import sys
 import threading
 from collections.abc import Callable
-from fractions import Fraction
 
 import traitlets
 
 from .._check import short
 from . import rich
 from .banks import load_banks
-from .grading import RefusedError, parse_number
+from .grading import RefusedError
+from .guesses import check_truth, compare, validate
 from .progress import progress
 from .quiz import link, unknown
 from .widgets import OURS, CourseWidget
@@ -54,6 +52,7 @@ class Prediction(CourseWidget, source="predict"):
 
     def __init__(self, entry: dict):
         self._entry, self._value, self._locked = entry, None, False
+        self._outdated: dict | None = None  # what is kept of this prediction and no longer fits it
         self._reveals: list[Reveal] = []
         asked = {name: value for name, value in entry.items() if name != "taught"}
         super().__init__(asked={**asked, "prompt": rich.parse(entry["prompt"])})
@@ -77,7 +76,7 @@ class Prediction(CourseWidget, source="predict"):
         if not isinstance(alt, str) or len(alt.strip()) < 20:
             raise ValueError(f"alt = {short(alt)}: describe the picture in one sentence, at least 20 characters")
         if truth is not None:
-            truth = _truth(self._entry, truth)
+            truth = check_truth(self._entry, truth)
         shown = Reveal(self, draw, alt.strip(), truth)
         self._reveals.append(shown)
         self._lock_if_seen()
@@ -93,6 +92,7 @@ class Prediction(CourseWidget, source="predict"):
                 value = None
             changed = value != self._value
             self._value, self._locked = value, value is not None and kept["revealed"]
+            self._outdated = kept if value is None else None
             self._show()
         if changed:
             for shown in self._reveals:
@@ -114,13 +114,15 @@ class Prediction(CourseWidget, source="predict"):
     def _receive(self, _, content, buffers) -> None:
         if not isinstance(content, dict) or content.get("type") != "guess":
             return
-        number, note = content.get("number"), ""
+        number, note, taken = content.get("number"), "", False
         with progress.lock:
             try:
-                if self._locked:
+                if not self._locked:
+                    value = validate(self._entry, content.get("value"))
+                    progress.record_prediction(self._entry["id"], value, outdated=self._outdated)
+                    taken = self._value == value  # not if another notebook has shown the truth beside its own
+                if not taken:
                     raise RefusedError("This guess has been seen beside the truth; it stays as it is.")
-                value = validate(self._entry, content.get("value"))
-                progress.record_prediction(self._entry["id"], value)
             except RefusedError as refusal:
                 note = str(refusal)
             self._show()
@@ -167,102 +169,15 @@ class Reveal(CourseWidget, source="predict"):
             self.line = f"{self._line()} It could not be drawn: {type(error).__name__}: {error}"
 
     def _png(self, value) -> bytes:
-        from .pictures import png  # matplotlib, only where something is drawn
+        from .pictures import png_and_close  # matplotlib, only where something is drawn
 
-        figure = self._draw(value)
-        try:
-            return png(figure)
-        finally:
-            if pyplot := sys.modules.get("matplotlib.pyplot"):
-                pyplot.close(figure)  # or the notebook would show it a second time
+        return png_and_close(self._draw(value), "what draw returns")
 
     def _line(self) -> str:
         value = self._prediction.value
         if value is None:
             return NO_GUESS
         return compare(self._prediction._entry, value, self._truth)
-
-
-def validate(entry: dict, value):
-    """Return a guess as it is kept: a number (int where it is whole), an option, or a list of numbers, one for each x.
-
-    Raises RefusedError, in words, for anything else; nothing is clamped or rounded.
-    """
-    if entry["kind"] == "choice":
-        if not isinstance(value, str) or value not in entry["options"]:
-            raise RefusedError("Choose one of the answers first.")
-        return value
-    if entry["kind"] == "number":
-        return _in_range(entry, value)
-    if not isinstance(value, list) or len(value) != len(entry["xs"]):
-        raise RefusedError(f"Give a value for each of the {len(entry['xs'])} places.")
-    return [_in_range(entry, each) for each in value]
-
-
-def compare(entry: dict, value, truth) -> str:
-    """Say a guess beside the truth, or alone where `truth` is None."""
-    if entry["kind"] == "choice":
-        said = f"Your guess: {value.rstrip('.')}."
-        return said if truth is None else f"{said} That is right." if value == truth else f"{said} It is: {truth}"
-    unit = f" {entry['unit']}" if "unit" in entry else ""
-    if entry["kind"] == "number":
-        said = f"Your guess: {_say(value)}{unit}."
-        if truth is None or value == truth:
-            return said if truth is None else f"{said} Exactly right."
-        return (
-            f"{said} It is {_say(truth)}{unit}: your guess is {_say(abs(value - truth))} too "
-            f"{'large' if value > truth else 'small'}."
-        )
-    if truth is None:
-        return f"Your guess: {', '.join(map(_say, value))}{unit}."
-    off = [abs(guess - true) for guess, true in zip(value, truth, strict=True)]
-    if not any(off):
-        return "Your guess is exactly right everywhere."
-    worst, best = off.index(max(off)), off.index(min(off))
-    x_label, xs = entry["x_label"], entry["xs"]
-    return (
-        f"Your guess is closest at {x_label} = {_say(xs[best])} (off by {_say(off[best])}{unit}) "
-        f"and furthest at {x_label} = {_say(xs[worst])}: {_say(value[worst])}{unit}, "
-        f"where it is {_say(truth[worst])}{unit}."
-    )
-
-
-def _in_range(entry: dict, value):
-    number = parse_number(value, entry.get("unit", "")) if isinstance(value, str) else value
-    whole = isinstance(number, int | Fraction) and not isinstance(number, bool)
-    if not whole and not (isinstance(number, float) and math.isfinite(number)):
-        raise RefusedError("A finite number is wanted here.")
-    low, high, step = (Fraction(str(entry[name])) for name in ("min", "max", "step"))
-    if not low <= number <= high:
-        raise RefusedError(f"Between {_say(entry['min'])} and {_say(entry['max'])}, please.")
-    exact = number if isinstance(number, Fraction) else Fraction(str(number))
-    if ((exact - low) / step).denominator != 1:
-        raise RefusedError(f"In steps of {_say(entry['step'])} from {_say(entry['min'])}, please.")
-    return int(exact) if exact.denominator == 1 else float(exact)
-
-
-def _truth(entry: dict, truth):
-    """Check the truth that a lesson gives; it may lie between steps, but must be of the guess's kind."""
-    if entry["kind"] == "choice":
-        if not isinstance(truth, str) or truth not in entry["options"]:
-            raise ValueError(
-                f"truth = {short(truth)}: must be one of the options, {', '.join(map(repr, entry['options']))}"
-            )
-        return truth
-    try:
-        numbers = [float(each) for each in ([truth] if entry["kind"] == "number" else truth)]
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        numbers = [math.nan]
-    wanted = 1 if entry["kind"] == "number" else len(entry["xs"])
-    if len(numbers) != wanted or not all(map(math.isfinite, numbers)):
-        raise ValueError(
-            f"truth = {short(truth)}: must be {'a number' if wanted == 1 else f'{wanted} numbers'}, finite"
-        )
-    return numbers[0] if entry["kind"] == "number" else numbers
-
-
-def _say(number: float) -> str:
-    return f"{number:,.6g}" if number != int(number) else f"{int(number):,}"
 
 
 def _on_main_thread(callback: Callable[[], None]) -> None:

@@ -3,13 +3,14 @@
 The file is $COURSE_PROGRESS, else `work/progress.json` of the checkout that this package lies in, else of the working
 directory. Every change reads the file, changes one entry and replaces the file as a whole, under a lock: two notebooks
 at once lose nothing, and a crash leaves the old file or the new one. Where nothing can be written, the lesson goes on
-with what is in memory, says so once, and writes it all as soon as it can. A file that cannot be understood is moved
-aside, never overwritten.
+with what is in memory, says so once, and writes it all as soon as it can; in a file that is full, what has no room
+waits in memory, and the rest is written. A file that cannot be understood is moved aside, never overwritten.
 
     progress                        in a cell: the panel, with Export, Restore and Reset
     progress.export("mine.json")    a copy, for another machine (Binder forgets everything)
     progress.restore("mine.json")   merged with what is here: the best of both
-    progress.reset("forget")        start anew; the old file is kept beside as progress.before-reset.json
+    progress.reset("forget")        start anew; what was there is kept beside, in progress.before-reset.json, merged
+                                    with what an earlier reset left there
 """
 
 import contextlib
@@ -23,8 +24,21 @@ from pathlib import Path
 import filelock
 
 from .._check import short, shown
-from .._files import file_path
-from .progress_file import SECTIONS, can_be_read, check_size, empty, merge, parse, read, replace, to_text
+from .progress_copies import keep_beside, read_copy, write_copy
+from .progress_file import (
+    MAX_BYTES,
+    MAX_ENTRIES,
+    SECTIONS,
+    can_be_read,
+    check_room,
+    empty,
+    fit,
+    merge,
+    parse,
+    read,
+    replace,
+    to_text,
+)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -83,11 +97,21 @@ class Progress:
 
         self._change("questions", question_id, change)
 
-    def record_prediction(self, prediction_id: str, guess, *, revealed: bool = False) -> None:
-        """Keep a guess; `revealed` when the truth has been seen beside it, after which it no longer changes."""
-        self._change(
-            "predictions", prediction_id, lambda entry: {"guess": guess, "revealed": revealed, "when": _now(entry)}
-        )
+    def record_prediction(
+        self, prediction_id: str, guess, *, revealed: bool = False, outdated: dict | None = None
+    ) -> None:
+        """Keep a guess; `revealed` when the truth has been seen beside it, after which it no longer changes.
+
+        outdated: the kept entry that no longer fits what is asked. The guess takes its place, as revealed as it was.
+        """
+
+        def change(entry: dict | None) -> dict:
+            was_revealed = entry is not None and entry["revealed"]  # perhaps in another notebook
+            if was_revealed and entry != outdated:
+                return entry
+            return {"guess": guess, "revealed": revealed or was_revealed, "when": _now(entry)}
+
+        self._change("predictions", prediction_id, change)
 
     def record_exercise(self, name: str, state: str) -> None:
         """Keep the outcome of a check: untouched (not recorded), wrong or right. What was right once stays right."""
@@ -107,52 +131,26 @@ class Progress:
 
     def export(self, path: str | Path) -> str:
         """Write a copy. A file that is there already is replaced only if it is a progress file."""
-        path = file_path(path)
-        if path.exists():
-            try:
-                read(path)
-            except (OSError, ValueError):
-                raise FileExistsError(
-                    f"path = {short(str(path))}: is something else than progress; choose another name"
-                ) from None
-        try:
-            replace(path, self.export_text())
-        except OSError as error:
-            told = f"path = {short(str(path))}: cannot be written ({error.strerror or error}); choose another place"
-            raise type(error)(told) from None
-        return f"Progress copied to {path}."
+        return f"Progress copied to {write_copy(path, self.export_text())}."
 
     def restore(self, path: str | Path) -> str:
         """Merge a progress file into this record, the best of both. ValueError says what is wrong with the file."""
-        path = file_path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"path = {short(str(path))}: there is no such file")
-        return self._restore(read(path))
+        return self._restore(read_copy(path))
 
     def restore_text(self, text: str) -> str:
         """Merge the text of a progress file, as `restore` does."""
         return self._restore(parse(text))
 
     def reset(self, confirm: str = "") -> str:
-        """Forget everything, if `confirm` is "forget". The old file stays beside as progress.before-reset.json."""
+        """Forget everything, if `confirm` is "forget". What was there is kept beside, and the text says where."""
         if not isinstance(confirm, str) or confirm != "forget":
             raise ValueError(f'confirm = {short(confirm)}: to forget all progress, call progress.reset("forget")')
-        kept = self.path.with_suffix(".before-reset.json")
         with self.lock:
-            before = self.snapshot()
-
-            def write() -> bool:
-                if any(before[section] for section in SECTIONS):
-                    replace(kept, to_text(before))
-                replace(self.path, to_text(empty()))
-                self._unsaved = empty()
-                return True
-
-            done = self._guarded(write)
+            kept = self._guarded(self._forget)
         self._tell()
-        if not done:
+        if kept is None:
             return f"Nothing was forgotten. {self.notice}"
-        return f"Progress is empty again. What was there is kept in {kept.name}."
+        return "Progress is empty again." + (f" What was there is kept in {' and '.join(kept)}." if kept else "")
 
     def watch(self, listener) -> None:
         """Call `listener.refresh(record)` after every change, for as long as the listener lives."""
@@ -170,7 +168,8 @@ class Progress:
 
     def _restore(self, other: dict) -> str:
         with self.lock:
-            check_size(merge(self.snapshot(), other), "together with yours it")
+            mine = self.snapshot()
+            check_room(mine, merge(mine, other))
             self._unsaved = merge(self._unsaved, other)
             self._save()
         self._tell()
@@ -188,13 +187,29 @@ class Progress:
 
     def _save(self) -> None:
         def write() -> None:
-            data = merge(self._read_or_set_aside(), self._unsaved)
-            check_size(data, "with this answer it")
-            replace(self.path, to_text(data, separators=(",", ":")))
-            self._unsaved = empty()
-            self._notices.pop("write", None)
+            before = self._read_or_set_aside()
+            data, left = fit(before, self._unsaved)
+            if data != before:
+                replace(self.path, to_text(data, separators=(",", ":")))
+            self._unsaved = left
+            if left == empty():
+                self._notices.pop("write", None)
+            else:
+                self._say(
+                    "write",
+                    f"Some answers cannot be saved to {self.path}: it is full ({MAX_ENTRIES} entries of a kind, or "
+                    f"{MAX_BYTES // 1_000_000} MB). They are kept until this kernel stops: move that file to another "
+                    "place, and they go into a new one with your next answer.",
+                )
 
         self._guarded(write)
+
+    def _forget(self) -> list[str]:
+        """Empty the file; return the names of the copies that everything is in before."""
+        names = keep_beside(self.path, merge(self._read_or_set_aside(), self._unsaved))
+        replace(self.path, to_text(empty()))
+        self._unsaved = empty()
+        return names
 
     def _guarded(self, action):
         """Do something under the file's lock. What the place refuses is said once in words, never raised: None then."""

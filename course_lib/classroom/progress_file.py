@@ -14,6 +14,8 @@ from .._check import shown
 
 MAX_BYTES = 5_000_000
 MAX_ENTRIES = 1000  # of a section, several times what the course has: reading must not take long
+RESTORED_BYTES, RESTORED_ENTRIES = 4_000_000, 800  # what Restore may fill: room stays for the learner's own answers
+MOST_IN_LIST = 40
 SECTIONS = ("questions", "predictions", "exercises")
 _WHEN = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$"}
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 1_000_000}
@@ -32,11 +34,10 @@ def _section(required: dict) -> dict:
 _STATUS = {"enum": ["new", "missed", "right", "shown"]}
 _BOOL = {"type": "boolean"}
 _NULL, _NUMBER, _TEXT = {"type": "null"}, {"type": "number"}, {"type": "string", "maxLength": 10_000}
-_ROW = {"type": "array", "items": _NUMBER, "maxItems": 40}
+_ROW = {"type": "numbers", "maxItems": MOST_IN_LIST}  # a type of our own: looking at each by itself takes seconds
+_MASK = {"type": "array", "items": {**_ROW, "maxItems": 10}, "maxItems": 10}  # as large as a bank may ask for
 _WRITTEN = _record({"text": _TEXT, "ticks": _ROW})
-_RESPONSE = {
-    "anyOf": [_NULL, _NUMBER, _TEXT, {"type": "array", "items": {"anyOf": [_NUMBER, _ROW]}, "maxItems": 40}, _WRITTEN]
-}
+_RESPONSE = {"anyOf": [_NULL, _NUMBER, _TEXT, _ROW, _MASK, _WRITTEN]}
 _LAST = _record({"status": _STATUS, "tries": _COUNT, "response": _RESPONSE})
 _FILE = _record(
     {
@@ -61,6 +62,8 @@ def parse(text: str) -> dict:
     version = data.get("schema") if isinstance(data, dict) else None
     if isinstance(version, int) and version > 1:
         raise ValueError(f"it was written by a newer version of the course (format {version}, this one knows 1)")
+    if _has_long_list(data):  # the schema would look at every item first, which takes minutes
+        raise ValueError(f"it is damaged, or something else than progress (a list of more than {MOST_IN_LIST})")
     try:
         place = wrong_place(data)
     except RecursionError:
@@ -79,17 +82,21 @@ def wrong_place(data) -> str:
 def can_be_read(record: dict) -> bool:
     """Would this record be one again after it is written?"""
     try:
-        return not wrong_place(record) and bool(to_text(record))
+        return bool(to_text(record)) and not _has_long_list(record) and not wrong_place(record)
     except Exception:  # what is no JSON may raise anything of its own
         return False
 
 
-def check_size(record: dict, who: str) -> None:
-    """Refuse, in words, what is too large to be read again."""
-    if any(len(record[section]) > MAX_ENTRIES for section in SECTIONS):
-        raise ValueError(f"{who} would have more than {MAX_ENTRIES} entries of a kind, too many for progress")
-    if len(to_text(record)) > MAX_BYTES:
-        raise ValueError(f"{who} would be larger than {MAX_BYTES // 1_000_000} MB, too large for progress")
+def check_room(mine: dict, restored: dict) -> None:
+    """Refuse, in words, a restored record that has grown so far that it leaves no room for answers to come."""
+    if any(len(restored[section]) > max(RESTORED_ENTRIES, len(mine[section])) for section in SECTIONS):
+        raise ValueError(
+            f"together with yours it would have more than {RESTORED_ENTRIES} entries of a kind, too many for progress"
+        )
+    if len(to_text(restored)) > max(RESTORED_BYTES, len(to_text(mine))):
+        raise ValueError(
+            f"together with yours it would be larger than {RESTORED_BYTES // 1_000_000} MB, too large for progress"
+        )
 
 
 def merge(first: dict, second: dict) -> dict:
@@ -100,6 +107,21 @@ def merge(first: dict, second: dict) -> dict:
             mine = result[section].get(name)
             result[section][name] = copy.deepcopy(other) if mine is None else _BEST[section](mine, other)
     return result
+
+
+def fit(record: dict, other: dict) -> tuple[dict, dict]:
+    """Merge, entry by entry, what of `other` can be read again with `record`; return that, and what has no room."""
+    result, left, size = copy.deepcopy(record), empty(), len(to_text(record))
+    for section in SECTIONS:
+        for name, entry in other[section].items():
+            mine = result[section].get(name)
+            best = entry if mine is None else _BEST[section](mine, entry)
+            size_then = size + len(to_text({name: best})) - (0 if mine is None else len(to_text({name: mine})))
+            if size_then > MAX_BYTES or (mine is None and len(result[section]) >= MAX_ENTRIES):
+                left[section][name] = entry
+            else:
+                result[section][name], size = copy.deepcopy(best), size_then
+    return result, left
 
 
 def _best_question(a: dict, b: dict) -> dict:
@@ -114,7 +136,8 @@ def _best_question(a: dict, b: dict) -> dict:
 
 
 def _best_prediction(a: dict, b: dict) -> dict:
-    return copy.deepcopy(a if a["when"] > b["when"] else b)
+    """A guess that was seen beside the truth is not changed by one that was not, however late."""
+    return copy.deepcopy(a if (a["revealed"], a["when"]) > (b["revealed"], b["when"]) else b)
 
 
 def _best_exercise(a: dict, b: dict) -> dict:
@@ -128,6 +151,20 @@ _BEST = {"questions": _best_question, "predictions": _best_prediction, "exercise
 def empty() -> dict:
     """Return a record in which nothing has happened."""
     return {"schema": 1, **{section: {} for section in SECTIONS}}
+
+
+def _has_long_list(data) -> bool:
+    """Tell whether a list is longer than any of progress, at whatever depth; the first one ends the search."""
+    waiting = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            if len(one) > MOST_IN_LIST:
+                return True
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+    return False
 
 
 def _no_constant(name: str):
@@ -145,7 +182,13 @@ def _finite(digits: str) -> float:
 def _validator():
     import jsonschema
 
-    return jsonschema.Draft202012Validator(_FILE)
+    standard = jsonschema.Draft202012Validator
+
+    def numbers(checker, value) -> bool:
+        return isinstance(value, list) and all(checker.is_type(one, "number") for one in value)
+
+    kind = jsonschema.validators.extend(standard, type_checker=standard.TYPE_CHECKER.redefine("numbers", numbers))
+    return kind(_FILE)
 
 
 def read(path: Path) -> dict:

@@ -7,7 +7,7 @@ import textwrap
 from IPython.display import display
 
 from .._check import short
-from .pictures import png
+from .pictures import png_and_close
 
 
 class _Bundle:
@@ -33,7 +33,9 @@ def show(figure, *, alt: str) -> None:
     """
     if not isinstance(alt, str) or len(alt.strip()) < 20:
         raise ValueError(f"alt = {short(alt)}: describe the picture in one sentence, at least 20 characters")
-    display(_Bundle({"image/png": base64.b64encode(png(figure)).decode("ascii"), "text/plain": alt}))
+    display(
+        _Bundle({"image/png": base64.b64encode(png_and_close(figure, "figure")).decode("ascii"), "text/plain": alt})
+    )
     words(f"*{alt}*", plain=alt)
 
 

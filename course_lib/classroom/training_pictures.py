@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 
 from course_lib.training_record import Record
 
+from .._check import short, shown
+from .explorer_checks import check_choice
 from .palette import LIGHT
 from .pictures import paper
 
@@ -24,11 +26,16 @@ def loss_curve(records, *, x: str = "steps", log: bool = False, title: str | Non
     x: "steps", "tokens read", or "tokens taught", those that carried loss. The losses of two runs can be compared only
     if they are means over the same tokens; what they were trained on may differ.
     """
-    if x not in AXES:
-        raise ValueError(f"x must be one of {', '.join(AXES)}, got {x!r}")
-    named = {"": records} if isinstance(records, Record) else dict(records)
-    if len(named) > len(COLOURS) or not all(isinstance(one, Record) for one in named.values()):
-        raise ValueError(f"records must be a Record, or a dict of up to {len(COLOURS)} of them, got {list(named)}")
+    check_choice("x", x, AXES)
+    named = {"": records} if isinstance(records, Record) else records
+    wanted = f"records must be a Record, or a dict of up to {len(COLOURS)} of them by their names"
+    if not isinstance(named, dict):
+        raise TypeError(f"{wanted}, got {shown(records)}")
+    if len(named) > len(COLOURS):
+        raise ValueError(f"{wanted}, got {len(named)}")
+    for name, one in named.items():
+        if not isinstance(one, Record):
+            raise ValueError(f"{wanted}, got {short(name)}: {shown(one)}")
     figure = paper(7.2, 3.4)
     axis = figure.add_subplot()
     label, places = AXES[x]

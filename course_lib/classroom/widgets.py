@@ -142,8 +142,9 @@ class ExplorerWidget(CourseWidget):
             try:
                 self.describe()
             except Exception as error:  # each part may be allowed, and the whole make no sense
-                for name in filter(self._is_theirs, names):
-                    self.set_trait(name, before[name])
+                with self.hold_trait_notifications():  # what fitted together is checked together
+                    for name in filter(self._is_theirs, names):
+                        self.set_trait(name, before[name])
                 raise traitlets.TraitError(f"{', '.join(names)}: do not fit the rest of the state ({error})") from None
 
     def notify_change(self, change):

@@ -13,10 +13,10 @@ provokes an error on purpose clears `page.errors`.
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import find as find_chromium
 from drive_lab import WIDE, Classroom, Server
 from stand_in import MODEL
 
@@ -62,15 +62,10 @@ def unavailable(reason: str):
 
 def chromium_path() -> str:
     """The system's Chromium, or what COURSE_CHROMIUM names."""
-    named = os.environ.get("COURSE_CHROMIUM")
-    if named:
-        if not Path(named).is_file():
-            unavailable(f"COURSE_CHROMIUM={named!r} is no file")
-        return named
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    unavailable("no chromium on this machine: install it with the system's package manager, or set COURSE_CHROMIUM")
+    try:
+        return find_chromium()
+    except FileNotFoundError as error:
+        unavailable(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -176,11 +171,9 @@ def module_page(new_page):
 
 
 @pytest.fixture
-def gallery_page(new_page, tmp_path, monkeypatch):
+def gallery_page(new_page, own_progress):
     """Return `load(*, viewport, **context) -> gallery.Gallery`, with a record of progress of its own."""
     from gallery import ADDRESS, Gallery, specimens
-
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
 
     def load(*, viewport=(1000, 1000), names=None, **context):
         widgets = specimens()

@@ -22,9 +22,7 @@ SEED = next(seed for seed in range(100) if draw(empty(), seed=seed, size=4)[0]["
 EXAM_CELL = f"from course_lib.classroom import exam, score\nexam(seed={SEED}, size=4)"
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 @pytest.fixture

@@ -27,9 +27,7 @@ guess
 REVEAL = 'guess.reveal(draw, truth=31, alt="Two bars: your guess and the truth, which is 31.")'
 
 
-@pytest.fixture(autouse=True)
-def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+pytestmark = pytest.mark.usefixtures("own_progress")
 
 
 @pytest.fixture

@@ -136,6 +136,21 @@ def _as_text(message: str) -> str:
     return "`".join(parts)
 
 
+def _meets_dots(error: BaseException) -> bool:
+    """Tell whether it is about a `...` that was not replaced, and not about dots in the text of an einsum."""
+    said = quoted(error)
+    if isinstance(error, (TypeError, AttributeError)):
+        return "ellipsis" in said
+    return any(words in said for words in ("dtype of ellipsis", "but got ellipsis"))  # torch's RuntimeErrors
+
+
+def _where(function: Callable, error: BaseException) -> str:
+    """Return the last line of the learner's own that was running; what it called may be anybody's code."""
+    own = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+    return f" (line {lines[-1]})" if lines else ""
+
+
 def _guarded(function: Callable, *arguments):
     """Call the learner's function, and turn what it raises or forgets into words."""
     name = getattr(function, "__name__", "your function")
@@ -152,10 +167,9 @@ def _guarded(function: Callable, *arguments):
     except NotImplementedError:
         raise Untouched from None
     except (Exception, SystemExit) as error:  # whatever a learner's code raises is an answer to be put into words
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        message = f"{quoted(f'{name}({shown})')} raised {_said(error)} (line {line})."
-        if "ellipsis" in message.lower():
+        if _meets_dots(error):
             raise Untouched from None
+        message = f"{quoted(f'{name}({shown})')} raised {_said(error)}{_where(function, error)}."
         if "ambiguous" in message:
             message += " With tensors, write `|` and `&` for or and and, and put each comparison in brackets."
         raise Wrong("raised", message) from None

@@ -15,15 +15,15 @@ from .engine import Wrong
 MaskOf = Callable[[int, int], torch.Tensor]
 
 
-def _grid(total_len: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return row indices (T, 1) and column indices (1, T)."""
+def grid(total_len: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places of queries, the rows (T, 1), and of keys, the columns (1, T)."""
     index = torch.arange(total_len)
     return index[:, None], index[None, :]
 
 
 def _by_rule(rule: Callable) -> MaskOf:
     return lambda prefix_len, total_len: torch.as_tensor(
-        rule(*_grid(total_len), prefix_len) & torch.ones(total_len, total_len, dtype=torch.bool)
+        rule(*grid(total_len), prefix_len) & torch.ones(total_len, total_len, dtype=torch.bool)
     )
 
 

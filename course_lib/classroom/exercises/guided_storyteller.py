@@ -1,5 +1,6 @@
 """The exercise of lesson 01: the rule of the Guided Storyteller, before any matrix."""
 
+import numpy as np
 import torch
 
 from .engine import Wrong, exercise
@@ -42,7 +43,7 @@ def judge_may_look(fn) -> str:
         rows = [[fn(i, j, prefix_len) for j in range(total_len)] for i in range(total_len)]
         for i, row in enumerate(rows):
             for j, answer in enumerate(row):
-                if type(answer) is not bool:
+                if not isinstance(answer, (bool, np.bool_)):
                     raise Wrong(
                         "not_bool",
                         f"`may_look({i}, {j}, {prefix_len})` returned a {type(answer).__name__}; answer True or False.",

@@ -11,18 +11,8 @@ from course_lib.kernels import LinearState, prefix_linear_attention
 from course_lib.kernels.feature_maps import elu_plus_one, identity, taylor_exp
 
 from .engine import Untouched, Wrong, exercise
-from .linear_attention import (
-    Slips,
-    called,
-    check_tensor,
-    check_values,
-    close,
-    counts_of,
-    grid,
-    of_pairs,
-    tensors,
-    told_pairs,
-)
+from .families import grid
+from .sums import Slips, called, check_tensor, check_values, close, counts_of, of_pairs, tensors, told_pairs
 from .watch import Watch
 
 NOTEBOOK = "07_prefix_linear_attention"

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from course_lib import cache
 
+from ..._check import short
 from ..cache_words import plural
 from .engine import Wrong, exercise
 
@@ -255,9 +256,12 @@ def judge_stale(fn) -> str:
     for case in cases:
         answer = fn(*case)
         try:
-            yours[case] = [int(count) for count in answer]
+            counts = list(answer)
+            yours[case] = [int(count) for count in counts]
         except (TypeError, ValueError):
             raise Wrong("not_counts", "Return a list with one number of rows for each layer.") from None
+        if broken := [count for count, whole in zip(counts, yours[case], strict=True) if not count == whole]:
+            raise Wrong("not_counts", f"Rows are counted in whole numbers, and you returned {short(broken[0])}.")
         if len(yours[case]) != case[3]:
             raise Wrong(
                 "not_counts",
