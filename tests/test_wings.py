@@ -77,3 +77,13 @@ def test_a_quick_import_does_not_wait_for_torch(name):
     loaded = run(f"import json, sys, {name}; print(json.dumps(sorted(sys.modules)))")
     assert name in loaded
     assert not {"torch", "numpy", "course_lib.classroom"} & set(loaded)
+
+
+def test_the_names_at_the_top_are_those_of_the_modules_and_no_other():
+    for name in set(course_lib.__all__) - {"__version__"}:
+        found = getattr(course_lib, name)
+        assert found.__name__ == name
+        assert sys.modules[found.__module__].__name__.startswith("course_lib.")
+    assert set(course_lib.__all__) <= set(dir(course_lib))
+    with pytest.raises(AttributeError, match="module 'course_lib' has no attribute 'prefix_lm'"):
+        course_lib.prefix_lm  # noqa: B018
