@@ -243,7 +243,7 @@ def test_sizes_and_choices_of_a_layer_are_refused_in_words(make, error, words):
         ({"dim": math.nan}, TypeError, "dim must be a whole number, got nan"),
         ({"dim": -1}, ValueError, "dim must be at least 1, got -1"),
         ({"hidden": 2.0}, TypeError, "hidden must be a whole number, got 2.0"),
-        ({"dropout": math.nan}, ValueError, "dropout must be a number, 0 or more and below 1, got nan"),
+        ({"dropout": math.nan}, ValueError, "dropout must be at least 0 and below 1, got nan"),
         ({"rotary": ""}, TypeError, "rotary must be True or False, got ''"),
         ({"fused": "no"}, TypeError, "fused must be True or False, got 'no'"),
         ({"attention_choices": 3}, TypeError, "attention_choices must be a dict, got 3"),

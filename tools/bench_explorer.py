@@ -9,20 +9,18 @@ press to the one that drew, 1 being the next; "to paint" is the time from the pr
 """
 
 import argparse
-import datetime
-import json
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
 
 import tables
+import torch
 from chromium import find as find_chromium
 from playwright.sync_api import sync_playwright
 
 from course_lib.classroom.explorer import MaskExplorer
 from course_lib.classroom.widgets import module_source, stylesheet
+from course_lib.training_record import machine, today
 
 SENTENCE = "the lantern is lost and Mara climbs a tower near old harbour while rain falls on every roof in town"
 ADDRESS = "http://localhost/bench"
@@ -93,14 +91,6 @@ def measure(page, presses: int) -> dict:
     }
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), model)
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presses", type=int, default=200)
@@ -128,7 +118,7 @@ def main() -> None:
             page.close()
         version = browser.version
         browser.close()
-    print(f"{machine()}; Chromium {version}; {datetime.date.today()}; python {' '.join(sys.argv)}")
+    print(f"{machine(torch.device('cpu'))}; Chromium {version}; {today()}")
     print("| tokens | script, median | script, worst | style and layout | frames, median | frames, worst | to paint |")
     print("|---|---|---|---|---|---|---|")
     for tokens, found in rows:
@@ -138,25 +128,18 @@ def main() -> None:
             f"| {statistics.median(found['painted']):.1f} ms |"
         )
     if options.json:
-        record = {
-            "machine": machine(),
-            "date": str(datetime.date.today()),
-            "command": "python " + " ".join(sys.argv),
-            "chromium": version,
-            "rows": [
-                {
-                    "tokens": tokens,
-                    "script_median_ms": statistics.median(found["script"]),
-                    "script_worst_ms": max(found["script"]),
-                    "layout_ms": found["layout"],
-                    "frames_median": statistics.median(found["frames"]),
-                    "painted_median_ms": statistics.median(found["painted"]),
-                }
-                for tokens, found in rows
-            ],
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        tables.write_all()
+        rows = [
+            {
+                "tokens": tokens,
+                "script_median_ms": statistics.median(found["script"]),
+                "script_worst_ms": max(found["script"]),
+                "layout_ms": found["layout"],
+                "frames_median": statistics.median(found["frames"]),
+                "painted_median_ms": statistics.median(found["painted"]),
+            }
+            for tokens, found in rows
+        ]
+        tables.write_record(options.json, "python " + " ".join(sys.argv), chromium=version, rows=rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the network at least as much as on the machine. The copy is deleted afterwards.
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -22,9 +21,6 @@ import urllib.request
 from pathlib import Path
 
 import tables
-import torch
-
-from course_lib.training_record import machine, today
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = shutil.ignore_patterns(".*", "work", "build", "dist", "__pycache__", "*.egg-info")
@@ -90,14 +86,8 @@ def main(arguments=None) -> int:
             found[f"{name}_seconds"] = round(seconds, 1)
             print(f"make lab, {name}: {seconds:.1f} s", flush=True)
     if options.json:
-        record = {
-            "machine": machine(torch.device("cpu")),
-            "date": today(),
-            "command": "python tools/bench_lab.py " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            **found,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        tables.write_all()
+        command = " ".join(["python tools/bench_lab.py", *(sys.argv[1:] if arguments is None else arguments)])
+        tables.write_record(options.json, command, **found)
     return 0
 
 

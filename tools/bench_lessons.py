@@ -9,7 +9,6 @@ is not touched. The README's table is written from the record.
 """
 
 import argparse
-import json
 import re
 import sys
 import threading
@@ -17,10 +16,7 @@ from pathlib import Path
 
 import nbformat
 import tables
-import torch
 from build_notebooks import BUILT, BuildError, notebook_client, run_cells
-
-from course_lib.training_record import machine, today
 
 PROC = Path("/proc")
 
@@ -116,14 +112,8 @@ def main(arguments=None) -> int:
             flush=True,
         )
     if options.json:
-        record = {
-            "machine": machine(torch.device("cpu")),
-            "date": today(),
-            "command": "python tools/bench_lessons.py " + " ".join(sys.argv[1:] if arguments is None else arguments),
-            "lessons": lessons,
-        }
-        options.json.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        tables.write_all()
+        command = " ".join(["python tools/bench_lessons.py", *(sys.argv[1:] if arguments is None else arguments)])
+        tables.write_record(options.json, command, lessons=lessons)
     return 0
 
 

@@ -14,7 +14,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import torch
 from lesson_time import estimate_minutes, minutes_by_part
+
+from course_lib._files import write_whole
+from course_lib.training_record import machine, today
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_YET = "not measured yet"
@@ -43,6 +47,13 @@ def read_record(name: str, folder: Path = ROOT / "benchmarks") -> dict | None:
     """Return a record of `make bench`, or None if there is none."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def write_record(path: Path, command: str, **found) -> None:
+    """Write what was measured here and now, with the machine, the date and the command, and the tables anew."""
+    where = {"machine": machine(torch.device("cpu")), "date": today(), "command": command}
+    write_whole(path, json.dumps(where | found, indent=1) + "\n")
+    write_all()
 
 
 def rows(head: tuple[str, ...], body) -> str:
