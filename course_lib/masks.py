@@ -73,22 +73,26 @@ def prefix_mask(prefix_len, total_len: int, *, device=None) -> Tensor:
           3          1 1 1 1 0
           4          1 1 1 1 1
 
-    A length that is none, or out of range, is a TypeError or a ValueError that names it.
+    TypeError or ValueError for a length that is none, or out of range.
 
     Source: Raffel et al. 2020 (T5), section 3.2.1, the mask called "causal with prefix" there.
     """
-    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
-    limits = {"high": total_len, "high_name": "total_len"}
-    if is_whole_number(prefix_len):
-        prefix = whole_number("prefix_len", prefix_len, **limits)
-        room("total_len", total_len, total_len**2)
-    else:
-        prefix = length_tensor("prefix_len", prefix_len, device=device, or_one=True, **limits)
-        room("total_len", total_len, max(len(prefix), 1) * total_len**2)
-        device, prefix = prefix.device, prefix[:, None, None, None]
+    prefix, total_len, device = _checked(prefix_len, total_len, device)
     position = torch.arange(total_len, device=device)
     query, key = position[:, None], position[None, :]
     return (key <= query) | (key < prefix)
+
+
+def _checked(prefix_len, total_len, device):
+    """Return the prefix length, an int or (B, 1, 1, 1), the total length, and the device that they are meant for."""
+    total_len, device = whole_number("total_len", total_len), usable_device("device", device)
+    limits = {"high": total_len, "high_name": "total_len"}
+    if is_whole_number(prefix_len):
+        room("total_len", total_len, total_len**2)
+        return whole_number("prefix_len", prefix_len, **limits), total_len, device
+    prefix = length_tensor("prefix_len", prefix_len, device=device, or_one=True, **limits)
+    room("total_len", total_len, max(len(prefix), 1) * total_len**2)
+    return prefix[:, None, None, None], total_len, prefix.device
 
 
 def causal_mask(total_len: int, *, device=None) -> Tensor:
