@@ -53,9 +53,13 @@ def test_the_picture_shows_every_median_and_the_guess():
 def test_the_words_are_the_numbers():
     races = {("prefill", 128): made(), ("prefill", 512): made(parallel_fused=[1.0, 1.1, 0.9, 1.0, 1.0])}
     races |= {("decode", 128): made(parallel_fused=[1.2] * 5)}
-    first = in_words(races).splitlines()[0]
-    assert "serial 1000.00 ms" in first
-    assert "takes 0.80 (0.80 to 0.80) of it, and 0.89 (0.89 to 0.89) of serial, fused" in first
+    head, first, *_ = in_words(races).splitlines()
+    assert first.split("   ")[:2] == ["prefill, width  128", "1000.00 ms"]
+    for title, ratio in (
+        ("parallel, fused / serial", "0.80 (0.80 to 0.80)"),
+        ("/ serial, fused", "0.89 (0.89 to 0.89)"),
+    ):
+        assert first.index(ratio) == head.rindex(title)
     said = conclusion(races)
     assert "Prefill: parallel, fused is faster at width 128; no different" in said
     assert "at width 512. Decode: parallel, fused is slower at width 128." in said

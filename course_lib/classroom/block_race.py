@@ -82,13 +82,10 @@ def picture(races: dict[tuple[str, int], Race], guess=None) -> Figure:
 
 def in_words(races: dict[tuple[str, int], Race]) -> str:
     """Return what the race says, a line a size: the whole gain, and what of it remains against a fused serial block."""
-    lines = []
+    lines = [f"{'':22}{'serial':>10}   {'parallel, fused / serial':26}/ serial, fused"]
     for (work, width), one in races.items():
         whole, fair = (one.ratio(PARALLEL, to) for to in (SERIAL, "serial, fused"))
-        lines.append(
-            f"{work}, width {width:>4}: serial {1e3 * one.median(SERIAL):7.2f} ms. "
-            f"Parallel, fused takes {whole} of it, and {fair} of serial, fused."
-        )
+        lines.append(f"{work}, width {width:>4}   {1e3 * one.median(SERIAL):7.2f} ms   {whole!s:26}{fair}")
     return "\n".join(lines)
 
 

@@ -33,11 +33,9 @@ def load(name: str) -> dict:
 
 
 def provenance(results: dict) -> str:
-    """Return on what machine, when and how a record was made."""
-    return (
-        f"{results['seeds']} seeds an arm, trained on {results['machine']}, on {results['date']}, "
-        f"by `{results['command']}`."
-    )
+    """Return on what machine, when and how a record was made, in lines that fit a narrow window."""
+    said = f"{results['seeds']} seeds an arm, trained on {results['machine']}, on {results['date']}, by "
+    return textwrap.fill(f"{said}`{results['command']}`.", 76, break_long_words=False, break_on_hyphens=False)
 
 
 def of_arm(results: dict, arm: str, what: str, data: str | None = None) -> list[float]:
