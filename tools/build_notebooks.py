@@ -27,7 +27,6 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from course_lib.classroom.glossary_terms import TERMS
-from course_lib.classroom.quiz import link
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE, BUILT, LIBRARY = ROOT / "notebooks" / "source", ROOT / "notebooks", ROOT / "course_lib"
@@ -95,9 +94,12 @@ def read_source(name: str, text: str) -> nbformat.NotebookNode:
 
 
 def words_of(name: str) -> str:
-    """Return the glossary's words that a lesson teaches, each a link to its heading there."""
-    places = {term.name: link({"notebook": "", "heading": term.heading}) for term in TERMS if term.notebook == name}
-    return ", ".join(f"[{word}]({place.removeprefix('.ipynb')})" for word, place in places.items())
+    """Return the glossary's words that a lesson teaches, each a link to its heading there.
+
+    JupyterLab follows such a link only if nothing in it is quoted.
+    """
+    words = [f"[{term.name}](#{term.heading.replace(' ', '-')})" for term in TERMS if term.notebook == name]
+    return ", ".join(words)
 
 
 def notebook_client(notebook, folder: Path) -> NotebookClient:
