@@ -53,14 +53,15 @@ class QuizDeck(CourseWidget, source="quiz"):
     current = traitlets.Any(0).tag(sync=True)  # which question is open, and what is chosen but not checked:
     drafts = traitlets.Any().tag(sync=True)  # the browser's own, kept here so that they outlive a reload of the page
     notice = traitlets.Unicode().tag(**OURS)
-    title = traitlets.Unicode("Quiz").tag(**OURS)
+    title = traitlets.Unicode().tag(**OURS)  # a lesson has several quizzes: a screen reader tells them apart by it
     summary = traitlets.Unicode().tag(**OURS)  # how the whole deck stands, in words; an exam says it
 
     def __init__(self, questions: list[dict]):
         self._bank = {question["id"]: question for question in questions}
         self._at: dict[str, dict] = {}
         self._serial = 0
-        super().__init__(questions=[public(question) for question in questions], drafts={})
+        title = f"Quiz: {questions[0]['taught']['heading']}"
+        super().__init__(questions=[public(question) for question in questions], drafts={}, title=title)
         with progress.lock:
             self.refresh(progress.snapshot())
             self.current = next(

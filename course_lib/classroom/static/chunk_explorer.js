@@ -136,7 +136,7 @@ function render({ model, el }) {
 
   const drawNow = () => {
     const { width, height } = picture.getBoundingClientRect();
-    if (!width) return; // not in the page yet
+    if (width < LEAST_WIDTH) return; // not in the page yet, or in a pane that was dragged to nothing
     const now = state(), { way, T, C, P, D } = now, cost = chunkCost(now), [most, what] = heldMost(now), off = way !== "chunks"; // prettier-ignore
     ways.show(Object.entries(WAYS), way);
     length.show(LENGTHS, T, whole(T), plural(T, "token"));

@@ -32,6 +32,8 @@ function oncePerFrame(draw) {
   };
 }
 
+const LEAST_WIDTH = 120; // px: in less there is no picture to draw
+
 /** Set a text only where it changed. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

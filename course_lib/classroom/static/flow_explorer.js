@@ -91,7 +91,7 @@ function render({ model, el }) {
 
   const drawNow = () => {
     const width = diagrams.serial.width(), of = shown(), step = stepNow(); // prettier-ignore
-    if (!width || !of) return; // not in the page yet: there are no sizes
+    if (width < LEAST_WIDTH || !of) return; // not in the page yet, or in a pane that was dragged to nothing
     const selected = model.get("selected") in of.told ? model.get("selected") : "";
     const side = diagrams.serial.box.offsetTop === diagrams.parallel.box.offsetTop;
     const frame = `${width} ${side} ${model.get("fused")} ${model.get("devices")}`;

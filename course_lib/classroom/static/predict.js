@@ -160,14 +160,15 @@ function renderPrediction({ model, el }) {
   const control = CONTROLS[asked.kind](asked, changed);
   const notice = h("p", { class: "predict-notice" });
   const sender = patientSender(model, () => say(LATE, true));
+  const id = uniqueId("predict-asked");
   const form = h(
     "form",
     { novalidate: true, onsubmit: submit },
-    h("fieldset", {}, h("legend", {}, h("span", { class: "predict-kicker" }, "Your guess first. "), richText(asked.prompt)), control.element),
+    h("fieldset", {}, h("legend", { id }, h("span", { class: "predict-kicker" }, "Your guess first. "), richText(asked.prompt)), control.element),
     h("div", { class: "predict-actions" }, button, note),
     notice,
   );
-  const root = h("section", { class: "course predict", "aria-label": "Prediction" }, form);
+  const root = h("section", { class: "course predict", "aria-labelledby": id }, form);
   keepKeys(root);
 
   function say(text, warn = false) {

@@ -61,7 +61,7 @@ function render({ model, el }) {
     questions.length > 1 ? h("div", { class: "quiz-steps", role: "group", "aria-label": "Questions" }, steps) : null,
     questions.length > 1 ? h("div", { class: "quiz-nav" }, previous, next) : null,
   );
-  const root = h("section", { class: "course quiz", "aria-label": model.get("title") || "Quiz" }, head, card, summary, notice, live);
+  const root = h("section", { class: "course quiz", "aria-label": model.get("title") }, head, card, summary, notice, live);
   keepKeys(root);
 
   function tellNote(text) {

@@ -134,7 +134,7 @@ function render({ model, el }) {
   el.append(root);
 
   const drawNow = () => {
-    if (!root.getBoundingClientRect().width) return; // not in the page yet
+    if (root.getBoundingClientRect().width < LEAST_WIDTH) return; // not in the page yet, or in a pane that was dragged to nothing
     const { L, eighth } = state(), measured = model.get("measured"), busy = model.get("busy"); // prettier-ignore
     const counts = countRace(setting, L, eighth), now = measured[`${L}:${eighth}`], record = recorded.points[`${L}:${eighth}`]; // prettier-ignore
     const P = Math.floor((L * eighth) / eighths);

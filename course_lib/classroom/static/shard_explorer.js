@@ -109,7 +109,7 @@ function render({ model, el }) {
 
   const drawNow = () => {
     const { width } = picture.getBoundingClientRect();
-    if (!width) return; // not in the page yet
+    if (width < LEAST_WIDTH) return; // not in the page yet, or in a pane that was dragged to nothing
     const now = state(), { N, L, P, training } = now, { linear, ring } = shardCount(now), made = madeOf(now), said = shardSentences(now); // prettier-ignore
     passes.show(PASSES, training);
     processes.show(PROCESSES, N, String(N), N === 1 ? "1 process" : `${N} processes`);
