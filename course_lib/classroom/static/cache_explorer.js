@@ -1,4 +1,4 @@
-// needs: text_rules.js mask_rules.js mask_words.js cache_rules.js cache_flow.js
+// needs: text_rules.js mask_rules.js mask_words.js player.js cache_rules.js cache_flow.js
 // The cache explorer: steps through prefill and decode, a boundary that makes rows stale, and what all of it costs.
 
 const PLAY_EVERY = 1100; // ms
@@ -7,7 +7,7 @@ const TRAITS = { tokens: "tokens", promptLen: "prompt_len", prefixLen: "prefix_l
 function render({ model, el }) {
   const ids = Object.fromEntries(["step", "prefix", "layers", "turns"].map((name) => [name, uniqueId(`cx-${name}`)]));
   const saver = lazySaver(model);
-  let width = 0, playing = 0; // prettier-ignore
+  let width = 0;
 
   const state = () => {
     const now = Object.fromEntries(Object.entries(TRAITS).map(([name, trait]) => [name, model.get(trait)]));
@@ -29,42 +29,26 @@ function render({ model, el }) {
 
   // -- the controls
 
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const button = (text, press, kind = "") => h("button", { type: "button", class: kind, onclick: (event) => event.currentTarget.getAttribute("aria-disabled") !== "true" && press() }, text);
-  const back = button("Back", () => (stop(), go(state().step - 1)));
-  const forward = button("Step", () => (stop(), go(state().step + 1)), "primary");
-  const play = button("Play", () => (playing ? stop() : start()), "cx-play");
+  const player = makePlayer({
+    at: () => state().step, last: () => lastStep(state()), blocked: () => cacheAction(state()) === "moved", every: PLAY_EVERY,
+    go, draw: () => draw(),
+  }); // prettier-ignore
   const slider = h("input", { id: ids.step, type: "range", min: "0", step: "1", oninput: () => {
-    stop();
+    player.stop();
     const now = state(), to = Number(slider.value); // prettier-ignore
     if (stepTo(now, to)) go(to);
     else draw();
   } }); // prettier-ignore
   const sliderValue = h("span", { class: "cx-number cx-value", "aria-hidden": "true" });
-  const prefix = h("input", { id: ids.prefix, type: "range", min: "0", step: "1", oninput: () => (stop(), move(Number(prefix.value))) });
+  const prefix = h("input", { id: ids.prefix, type: "range", min: "0", step: "1", oninput: () => (player.stop(), move(Number(prefix.value))) });
   const prefixValue = h("span", { class: "cx-number cx-value", "aria-hidden": "true" });
   const layers = h("select", { id: ids.layers, onchange: () => change({ layers: Number(layers.value) }) }, [1, 2, 3, 4, 5, 6].map((n) => h("option", { value: n }, String(n))));
-  const mend = button("Re-encode", () => change(reEncode(state())), "primary");
+  const mend = pressButton("Re-encode", () => change(reEncode(state())), "primary");
   const mendNote = h("span", { class: "cx-mend-note muted" });
-
-  /** Play is steps by a clock. Who asked for less motion gets no Play, and steps by hand. */
-  const start = () => {
-    if (state().step >= lastStep(state())) go(0);
-    playing = setInterval(() => {
-      if (!root.isConnected || state().step >= lastStep(state()) || cacheAction(state()) === "moved") return stop();
-      go(state().step + 1);
-    }, PLAY_EVERY);
-    draw();
-  };
-  const stop = () => {
-    clearInterval(playing);
-    playing = 0;
-    draw();
-  };
 
   // -- the picture and the numbers
 
-  const flow = makeFlow(state, { boundary: (P) => (stop(), move(P)), read: (reader) => change({ reader }) });
+  const flow = makeFlow(state, { boundary: (P) => (player.stop(), move(P)), read: (reader) => change({ reader }) });
   const legend = h("ul", { class: "cx-legend" }, [["empty", "empty"], ["written", "written in this step"], ["kept", "kept"], ["stale", "stale"]].map(([kind, words]) =>
     h("li", {}, h("span", { class: `cx-swatch cx-cell cx-${kind}` }), words))); // prettier-ignore
   const written = figure("Rows written");
@@ -79,7 +63,7 @@ function render({ model, el }) {
 
   const root = h("section", { class: "course cx", "aria-label": "Cache explorer" },
     h("div", { class: "cx-controls" },
-      h("div", { class: "cx-buttons" }, back, forward, play),
+      player.box,
       h("div", { class: "cx-range" }, h("label", { for: ids.step }, "Step"), slider, sliderValue),
       h("label", { class: "cx-check" }, "Layers", layers)),
     h("div", { class: "cx-controls" },
@@ -124,11 +108,7 @@ function render({ model, el }) {
 
   const drawControls = (now, done) => {
     const last = lastStep(now), blocked = done === "moved"; // prettier-ignore
-    for (const [each, off] of [[back, now.step === 0], [forward, now.step === last || blocked], [play, blocked]])
-      each.setAttribute("aria-disabled", String(off)); // not `disabled`: the focus would be lost
-    setText(forward, now.step === 0 ? "Prefill" : "Step");
-    setText(play, playing ? "Pause" : "Play");
-    play.hidden = still.matches;
+    player.show(now.step === 0 ? "Prefill" : "Step");
     slider.max = last;
     slider.value = now.step;
     slider.setAttribute("aria-valuetext", `${now.step} of ${last}: ${done === "empty" ? "empty cache" : now.step === 1 ? "prefill" : `new token ${now.step - 1}`}`);
@@ -166,7 +146,6 @@ function render({ model, el }) {
   };
   const resized = new ResizeObserver(layOut); // also tells when JupyterLab, which renders before it attaches, gives the root its place
   resized.observe(root);
-  still.addEventListener("change", draw);
   document.fonts.ready.then(() => {
     flow.rebuild();
     draw();
@@ -175,9 +154,8 @@ function render({ model, el }) {
 
   return () => {
     saver.flush();
-    clearInterval(playing);
+    player.dispose();
     stops.forEach((stopOne) => stopOne());
-    still.removeEventListener("change", draw);
     resized.disconnect();
   };
 }

@@ -1,4 +1,4 @@
-// needs: flow_diagram.js
+// needs: player.js flow_diagram.js
 // The data-flow explorer: two blocks on one scale, and a step through both at once. What a block is made of, what its
 // counts are and how they are said, all of that comes with `graphs`: here it is only drawn.
 
@@ -7,9 +7,8 @@ const KINDS = { product: "matrix product", attention: "attention", norm: "norm",
 
 function render({ model, el }) {
   const ids = Object.fromEntries(["step", "devices", "hatch"].map((name) => [name, uniqueId(`fx-${name}`)]));
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const saver = lazySaver(model);
-  let playing = 0, drawn = ""; // prettier-ignore
+  let drawn = "";
 
   const variantOf = (fused, devices) => model.get("graphs")[`${fused ? "fused" : "unfused"}-${devices}`];
   const shown = () => variantOf(model.get("fused"), model.get("devices"));
@@ -29,34 +28,15 @@ function render({ model, el }) {
 
   // -- the controls
 
-  const button = (text, press, kind = "") => h("button", { type: "button", class: kind, onclick: (event) => event.currentTarget.getAttribute("aria-disabled") !== "true" && press() }, text);
-  const back = button("Back", () => (stop(), go(stepNow() - 1)));
-  const next = button("Next", () => (stop(), go(stepNow() + 1)), "primary");
-  const play = button("Play", () => (playing ? stop() : start()));
-  const slider = h("input", { id: ids.step, type: "range", min: "0", step: "1", oninput: () => (stop(), go(Number(slider.value))), onkeydown: (event) => {
+  const player = makePlayer({ at: stepNow, last: lastStep, every: PLAY_EVERY, go, draw: () => draw() });
+  const slider = h("input", { id: ids.step, type: "range", min: "0", step: "1", oninput: () => (player.stop(), go(Number(slider.value))), onkeydown: (event) => {
     if (event.key !== " ") return;
     event.preventDefault();
-    if (!still.matches) play.click();
-    else go(stepNow() + 1);
+    player.toggle();
   } }); // prettier-ignore
   const sliderValue = h("span", { class: "fx-number fx-value", "aria-hidden": "true" });
   const fused = h("input", { type: "checkbox", onchange: () => choose(fused.checked, model.get("devices")) });
   const devices = [1, 2].map((count) => h("input", { type: "radio", name: ids.devices, value: count, onchange: () => choose(model.get("fused"), count) }));
-
-  /** Play is steps by a clock. Who asked for less motion gets no Play, and steps by hand. */
-  const start = () => {
-    if (stepNow() >= lastStep()) go(0);
-    playing = setInterval(() => {
-      if (root.isConnected) go(stepNow() + 1);
-      if (!root.isConnected || stepNow() >= lastStep()) stop();
-    }, PLAY_EVERY);
-    draw();
-  };
-  const stop = () => {
-    clearInterval(playing);
-    playing = 0;
-    draw();
-  };
 
   // -- the pictures, the words and the table
 
@@ -73,7 +53,7 @@ function render({ model, el }) {
 
   const root = h("section", { class: "course fx", "aria-label": "Data-flow explorer" }, hatch,
     h("div", { class: "fx-controls" },
-      h("div", { class: "fx-buttons" }, back, next, play),
+      player.box,
       h("div", { class: "fx-range" }, h("label", { for: ids.step }, "Step"), slider, sliderValue)),
     h("div", { class: "fx-controls" },
       h("label", { class: "fx-check" }, fused, "Fuse the products that share an input"),
@@ -115,10 +95,7 @@ function render({ model, el }) {
 
   const drawControls = (of, step) => {
     const last = lastStep(of);
-    back.setAttribute("aria-disabled", String(step === 0)); // not `disabled`: the focus would be lost
-    next.setAttribute("aria-disabled", String(step === last));
-    setText(play, playing ? "Pause" : "Play");
-    play.hidden = still.matches;
+    player.show();
     slider.max = last;
     slider.value = step;
     slider.setAttribute("aria-valuetext", `${step} of ${last}`);
@@ -131,13 +108,11 @@ function render({ model, el }) {
   const stops = ["graphs", "step", "fused", "devices", "selected"].map((trait) => onTrait(model, trait, draw));
   const resized = new ResizeObserver(draw); // also tells when JupyterLab, which renders before it attaches, gives the root its place
   resized.observe(root);
-  still.addEventListener("change", draw);
 
   return () => {
     saver.flush();
-    clearInterval(playing);
+    player.dispose();
     stops.forEach((stopOne) => stopOne());
-    still.removeEventListener("change", draw);
     resized.disconnect();
   };
 }

@@ -1,4 +1,4 @@
-// needs: number_words.js controls.js state_rules.js
+// needs: number_words.js controls.js player.js state_rules.js
 // The state explorer: facts arrive in a memory of fixed size, and what can be read from it is shown beside it.
 
 const PLAY_EVERY = 900; // ms
@@ -8,9 +8,8 @@ const REFUSED = "With identity there is no normalising: φ(q)·z may be 0 or neg
 const NORMALISED = "Divides all of v̂ by φ(q)·z: the largest stays the largest.";
 
 function render({ model, el }) {
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const saver = lazySaver(model);
-  let playing = 0, drawn = "", past = null; // prettier-ignore
+  let drawn = "", past = null; // prettier-ignore
   const world = () => model.get("world");
   /** The traits, made to fit: Python may set one after another. */
   const state = () => {
@@ -29,16 +28,12 @@ function render({ model, el }) {
 
   // -- the controls
 
-  const button = (text, press, kind = "") => h("button", { type: "button", class: kind, onclick: (event) => event.currentTarget.getAttribute("aria-disabled") !== "true" && press() }, text);
-  const back = button("Back", () => (stop(), go(state().step - 1)));
-  const next = button("Next", () => (stop(), go(state().step + 1)), "primary");
-  const play = button("Play", () => (playing ? stop() : start()));
-  const step = slider("Step", (value) => (stop(), go(value)));
+  const player = makePlayer({ at: () => state().step, last: () => lastStep(state()), every: PLAY_EVERY, go, draw: () => draw() });
+  const step = slider("Step", (value) => (player.stop(), go(value)));
   step.input.addEventListener("keydown", (event) => {
     if (event.key !== " ") return;
     event.preventDefault();
-    if (!still.matches) play.click();
-    else go(state().step + 1);
+    player.toggle();
   });
   const facts = slider("Facts", (value) => change(refit(state(), { facts: value })), 1, MOST_FACTS);
   const prefix = slider("Prefix, at once", (value) => change(refit(state(), { prefix_len: value })));
@@ -53,20 +48,6 @@ function render({ model, el }) {
   const note = roomFor([REFUSED, NORMALISED]);
   note.text.id = told;
   note.box.classList.add("course-note", "muted");
-
-  const start = () => {
-    if (state().step >= lastStep(state())) go(0);
-    playing = setInterval(() => {
-      if (root.isConnected) go(state().step + 1);
-      if (!root.isConnected || state().step >= lastStep(state())) stop();
-    }, PLAY_EVERY);
-    draw();
-  };
-  const stop = () => {
-    clearInterval(playing);
-    playing = 0;
-    draw();
-  };
 
   // -- facts, S, what is read, and the strip
 
@@ -98,7 +79,7 @@ function render({ model, el }) {
   const live = liveRegion();
 
   const root = h("section", { class: "course st", "aria-label": "State explorer" },
-    h("div", { class: "st-run" }, h("div", { class: "st-buttons" }, back, next, play), step.box),
+    h("div", { class: "st-run" }, player.box, step.box),
     h("div", { class: "st-settings" }, facts.box, prefix.box, features.box),
     h("div", { class: "st-settings st-choices" },
       maps.box,
@@ -154,10 +135,7 @@ function render({ model, el }) {
 
   const drawControls = (s) => {
     const last = lastStep(s);
-    back.setAttribute("aria-disabled", String(s.step === 0)); // not `disabled`: the focus would be lost
-    next.setAttribute("aria-disabled", String(s.step === last));
-    setText(play, playing ? "Pause" : "Play");
-    play.hidden = still.matches; // who asked for less motion steps by hand
+    player.show();
     step.show(s.step, last, `${s.step} of ${last}`);
     facts.show(s.facts, MOST_FACTS, `${s.facts}`);
     prefix.show(s.prefix_len, s.facts, `${s.prefix_len} of ${s.facts}`);
@@ -216,12 +194,10 @@ function render({ model, el }) {
   };
 
   const stops = [...TRAITS, "world"].map((trait) => onTrait(model, trait, draw));
-  still.addEventListener("change", draw);
   draw();
   return () => {
     saver.flush();
-    clearInterval(playing);
-    still.removeEventListener("change", draw);
+    player.dispose();
     stops.forEach((stopOne) => stopOne());
   };
 }
