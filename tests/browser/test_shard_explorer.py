@@ -5,7 +5,8 @@ from math import log10
 
 import pytest
 
-from course_lib.classroom.shard_explorer import EIGHTHS, LENGTHS, PROCESSES, SCALE, ShardExplorer
+from course_lib.classroom.explorer_checks import EIGHTHS
+from course_lib.classroom.shard_explorer import LENGTHS, PROCESSES, SCALE, ShardExplorer
 from course_lib.classroom.shard_words import made_of, sent, sentences
 
 SYNCED = ("processes", "total_len", "prefix_len", "training")
