@@ -402,6 +402,7 @@ def mended_softmax(q, k, v, mask):
     difficulty=1,
     hint="The mask makes a hidden score 0. What is exp(0), and which score would give 0?",
     solution=mended_softmax,
+    extra=True,
 )
 def _judge_suspect_softmax(fn):
     cases = [(*tensors(*sizes), masks.causal_mask(sizes[0])) for sizes in ((4, 3, 3), (6, 2, 5), (1, 3, 2))]
