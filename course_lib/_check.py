@@ -93,7 +93,8 @@ def _integers(name: str, value, dimensions: int) -> list:
     if len(value.shape) != dimensions or not str(value.dtype).removeprefix("torch.").startswith(("int", "uint")):
         what = {1: "one-dimensional", 2: "two-dimensional"}[dimensions]
         error = ValueError if len(value.shape) != dimensions else TypeError
-        raise error(f"{name} must be {what} and hold integers, got {shown(value)}")
+        one = f"; for one number write int({name})" if len(value.shape) == 0 else ""
+        raise error(f"{name} must be {what} and hold integers, got {shown(value)}{one}")
     if str(getattr(value, "device", "")) == "meta":
         raise ValueError(f"{name} is on the meta device, which holds no values to read")
     if str(getattr(value, "layout", "torch.strided")) != "torch.strided":

@@ -265,6 +265,8 @@ def planning_table(
 def kv_bytes(layers: int, shape: BlockShape, *, number_bytes: int = 2) -> int:
     """Return the bytes of keys and values that a cache keeps for one token, in all layers.
 
+    Keys and values alone: `KVCache.nbytes` has some more, for what `extend_prefix` needs.
+
     >>> kv_bytes(32, BlockShape(dim=4096, heads=16, head_dim=256, hidden=16384))
     32768
     """

@@ -89,6 +89,8 @@ def _lengths(prefix_len, total_len) -> tuple[int, int]:
 def state_bytes(*, heads: int, key_dim: int, value_dim: int, layers: int = 1, number_bytes: int = 4) -> int:
     """Return what the states of one sequence take, whatever its length: kv and the normaliser's z, in all layers.
 
+    number_bytes: 4, for the library keeps states in float32 for 16-bit inputs, too; 8 for float64.
+
     >>> state_bytes(heads=8, key_dim=64, value_dim=64)
     133120
     """

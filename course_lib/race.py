@@ -12,6 +12,7 @@ over from one day to the next.
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from statistics import median, quantiles
@@ -46,7 +47,12 @@ class Spread:
         return cls(median(values), low, high)
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return "{} ({} to {})".format(*(_digits(one) for one in (self.median, self.low, self.high)))
+
+
+def _digits(value: float) -> str:
+    """Two decimals, which suit a ratio; three digits where that would be nothing, as of the seconds of a call."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +102,17 @@ class Race:
         return Spread.of([own / other for own, other in zip(self._of(name), self._of(to, "to"), strict=True)])
 
     def verdict(self, name: str, to: str) -> str:
-        """Return the ratio in a sentence: faster or slower only if three rounds of four say so."""
-        ratio = self.ratio(name, to)
-        known = "faster" if ratio.high < 1 else "slower" if ratio.low > 1 else None
-        what = f"{name} is {known} here" if known else f"between {name} and {to} this race shows no difference"
+        """Return the ratio in a sentence: faster or slower only if three rounds of four say so, and no mere chance.
+
+        Of two equals each round has one or the other ahead. So many rounds must agree that equals would do so in less
+        than one race of twenty: 6 of 6, 8 of 9, 16 of 21. With fewer than 6 rounds nobody can tell.
+        """
+        ratio, rounds = self.ratio(name, to), list(zip(self.times[name], self.times[to], strict=True))
+        enough = _rounds_that_tell(len(rounds))
+        faster, slower = sum(own < other for own, other in rounds), sum(own > other for own, other in rounds)
+        known = "faster" if faster >= enough else "slower" if slower >= enough else None
+        few = "" if enough <= len(rounds) else f", of too few rounds ({len(rounds)}) to tell,"
+        what = f"{name} is {known} here" if known else f"between {name} and {to} this race{few} shows no difference"
         return (
             f"{what}: {name} takes {ratio.median:.2f} times as long as {to} "
             f"(middle half of {self.rounds} rounds: {ratio.low:.2f} to {ratio.high:.2f})."
@@ -133,6 +146,14 @@ class Race:
 
     def _of(self, name: str, argument: str = "name") -> list[float]:
         return self.times[one_of(argument, name, self.times)]
+
+
+def _rounds_that_tell(rounds: int) -> float:
+    """Return how many of these rounds must agree for a verdict (a sign test at 5 %); infinitely many if none can."""
+    for agreeing in range(math.ceil(0.75 * rounds), rounds + 1):
+        if 2 * sum(math.comb(rounds, n) for n in range(agreeing, rounds + 1)) <= 0.05 * 2**rounds:
+            return agreeing
+    return math.inf
 
 
 def race(
@@ -197,9 +218,17 @@ def race(
         return (clock() - started) / calls
 
     calls = {}
-    for name, function in contenders.items():
+
+    def timed(name: str) -> float:
+        try:
+            return sample(contenders[name], calls.get(name, 1))
+        except Exception as error:
+            error.add_note(f"in the contender {name!r}")
+            raise
+
+    for name in contenders:
         first = warmup + (device.type == "cuda")  # the very first call on a card may compile, and tells nothing
-        seconds = min(sample(function, 1) for _ in range(first))
+        seconds = min(timed(name) for _ in range(first))
         calls[name] = max(1, round(LEAST_SAMPLE / max(seconds, 1e-7)))
     names, times, started = list(contenders), {name: [] for name in contenders}, clock()
     for done in range(repeats):
@@ -208,7 +237,7 @@ def race(
         turn = done % len(names)
         order = names[turn:] + names[:turn]
         for name in order[:: -1 if done // len(names) % 2 else 1]:  # else one would always follow the same other
-            seconds = sample(contenders[name], calls[name])
+            seconds = timed(name)
             if seconds <= 0:
                 counted = "clock" if timer is None else "timer"
                 raise ValueError(

@@ -113,6 +113,9 @@ class Vocabulary:
     START, END: GLM. PRE, SUF, MID: fill in the middle. NLU, S2S, NLG: UL2's modes R, S and X, under their names as
     tokens. SENTINEL_n: T5. No text is ever read as a special token: "[MASK]" in a text is three words.
 
+    Their ids are attributes of the class: `Vocabulary.BOS`, `Vocabulary.MASK`. GLM's objective needs MASK, START, END:
+    `glm.blank_infilling` of the spans that `blank_spans.sample_spans` draws, and `glm.collate_blanks` for a batch.
+
     `len` counts all ids, special ones included; equal vocabularies compare equal.
     """
 

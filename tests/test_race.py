@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import statistics
 
 import pytest
@@ -93,15 +94,31 @@ def test_the_spread_is_the_quartiles():
 @pytest.mark.parametrize(
     ("a", "words"),
     [
-        ([0.5, 0.6, 0.7, 0.8, 0.9], "a is faster here: a takes 0.70 times as long as b"),
-        ([1.5, 1.6, 0.7, 1.8, 1.9], "a is slower here: a takes 1.60 times as long as b"),
-        ([0.9, 0.95, 1.0, 1.05, 1.1], "between a and b this race shows no difference: a takes 1.00 times as long"),
+        ([0.5] * 3 + [0.7] * 3, "a is faster here: a takes 0.60 times as long as b"),
+        ([1.5] * 8 + [0.7], "a is slower here: a takes 1.50 times as long as b"),
+        ([1.5] * 7 + [0.7] * 2, "between a and b this race shows no difference: a takes 1.50 times as long"),
+        ([0.7] * 16 + [1.5] * 5, "a is faster here"),
+        ([0.7] * 15 + [1.5] * 6, "between a and b this race shows no difference"),
+        ([0.7] * 75 + [1.5] * 25, "a is faster here"),
+        ([0.7] * 74 + [1.5] * 26, "between a and b this race shows no difference"),
+        (
+            [0.5] * 5,
+            "between a and b this race, of too few rounds (5) to tell, shows no difference: a takes 0.50 times",
+        ),
+        ([1.0] * 9, "between a and b this race shows no difference: a takes 1.00 times as long"),
     ],
 )
 def test_the_verdict_says_no_more_than_was_seen(a, words):
-    said = Race({"a": a, "b": [1.0] * 5}, "", "").verdict("a", "b")
+    said = Race({"a": a, "b": [1.0] * len(a)}, "", "").verdict("a", "b")
     assert said.startswith(words)
-    assert "middle half of 5 rounds" in said
+    assert f"middle half of {len(a)} rounds" in said
+
+
+@pytest.mark.parametrize("rounds", [6, 9, 21])
+def test_two_equals_are_seldom_told_apart(rounds):
+    rng = random.Random(0)
+    races = [Race({name: [rng.random() + 1 for _ in range(rounds)] for name in "ab"}, "", "") for _ in range(400)]
+    assert sum(" is " in one.verdict("a", "b") for one in races) <= 0.05 * 400 + 10
 
 
 def test_a_short_call_is_repeated_until_the_clock_can_see_it():
@@ -218,3 +235,14 @@ def test_a_race_without_contenders_has_no_rounds():
     assert repr(Race({}, "m", "d")) == "Race(: 0 rounds)"
     with pytest.raises(ValueError, match="values must be a list of at least one number"):
         Spread.of([])
+
+
+def test_an_error_tells_in_which_contender_it_was():
+    with pytest.raises(ZeroDivisionError) as caught:
+        race({"a": lambda: None, "b": lambda: 1 / 0}, repeats=1)
+    assert caught.value.__notes__ == ["in the contender 'b'"]
+
+
+def test_seconds_are_told_with_digits_that_tell_something():
+    assert str(Spread.of([0.000345])) == "0.000345 (0.000345 to 0.000345)"
+    assert str(Spread.of([1.2345])) == "1.23 (1.23 to 1.23)"

@@ -79,6 +79,10 @@ def prefix_linear_attention(
                                 once. With TRITON_INTERPRET=1 set before triton is imported, slowly on the CPU, too.
                    "auto"       the fastest that fits: "triton" where it can be, else "chunked".
 
+    Padding on the right needs nothing where prefix_len is no more than the real length: no real query sees it. Where a
+    prefix has padding in it, or the state is asked for, make its features 0: `k * real[:, None, :, None]`, after the
+    feature map.
+
     A row may be cut after its prefix: for t >= prefix_len, f(x, P) is f(x[:t], P) and then f(x[t:], 0) from the state
     of the first. A cut within the prefix is another function: the first part would not see the second.
 

@@ -39,6 +39,9 @@ def prefix_softmax_attention(
     forward and with backward, in both types. "flex" took longer than "split" wherever the two were raced, and
     "reference" is for reading.
 
+    Padding on the right needs nothing where prefix_len is no more than the real length: no real query sees it. Where a
+    prefix has padding in it, give `scaled_dot_product_attention` the mask `Visibility(prefix_len, lengths).mask(T)`.
+
     Gradients reach q, k and v. Wrong shapes, dtypes, devices and lengths raise ValueError or TypeError, as does a
     backend that cannot serve these inputs.
 

@@ -172,6 +172,13 @@ def test_faster_and_slower_only_if_three_rounds_of_four_say_so(show, expect, sof
     expect(page.get_by_role("status")).to_contain_text(words)
 
 
+def test_too_few_rounds_tell_nothing(show):
+    page = show(KernelRaceExplorer(1024, 4))
+    few = {**a_point({"softmax": [1.1, 1.2, 1.3], "linear": [0.7, 0.8, 0.9]}), "rounds": 5}
+    receive(page, measured={"1024:4": few})
+    assert texts(page, "tbody tr:nth-child(2) td b") == ["too few rounds", "too few rounds"]
+
+
 def test_what_was_left_out_and_what_is_noise_is_said(show, expect):
     page = show(KernelRaceExplorer(16384, 4), measured={"16384:4": a_point({"linear": RATIO["linear"]})})
     assert texts(page, ".rx-timed .rx-text b") == [

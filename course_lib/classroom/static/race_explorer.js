@@ -2,6 +2,7 @@
 // Softmax and linear attention, causal and with a prefix: counted here, raced in Python. Python's twin is race_words.py.
 
 const FORMS = FAMILIES.flatMap((family) => [`${family} causal`, `${family} prefix`]);
+const LEAST_ROUNDS = 6; // with fewer, equals are told apart by chance too often
 const TITLES = { softmax: "Softmax", linear: "Linear" };
 const NO_KERNEL = "To measure on your own machine, run the course: behind this page there is no Python. The times shown were recorded.";
 const WIDEST = 2; // times causal: the end of the counted scale, which no prefix passes
@@ -47,21 +48,23 @@ function countedWords(setting, L, eighth) {
 
 const spreadWords = ([low, median, high]) => `${times(median)} times (middle half ${times(low)} to ${times(high)})`;
 
-/** What a race says of a family, in a few words and in more: slower or faster only if three rounds of four say so. */
-function verdict(family, [low, , high]) {
+/** What a race says of a family, in a few words and in more: slower or faster only if three rounds of four, of six at least, say so. */
+function verdict(family, { rounds, ratio }) {
+  const [low, , high] = ratio[family];
+  if (rounds < LEAST_ROUNDS) return ["too few rounds", "not told apart by so few rounds"];
   const found = high < 1 ? "faster" : low > 1 ? "slower" : "", claim = family === "softmax" ? "slower" : "faster"; // prettier-ignore
   if (found === claim) return [claim, claim];
   return found ? [`${found} here`, `not ${claim} here but ${found}`] : [`not ${claim} here`, `not ${claim} here: no difference that this race can show`];
 }
 
-const verdictWords = (family, spread) => `${family} is ${verdict(family, spread)[1]}, ${spreadWords(spread)}`;
+const verdictWords = (family, point) => `${family} is ${verdict(family, point)[1]}, ${spreadWords(point.ratio[family])}`;
 
 /** The same for a cell of the table: the numbers, and the verdict. */
 function cellWords(family, point, eighth) {
   if (!point) return ["–", "", ""];
   const spread = point.ratio[family];
   if (!spread) return ["left out", "", ""];
-  return [`${times(spread[1])} × time`, `(${times(spread[0])} to ${times(spread[2])})`, eighth ? verdict(family, spread)[0] : "noise only"];
+  return [`${times(spread[1])} × time`, `(${times(spread[0])} to ${times(spread[2])})`, eighth ? verdict(family, point)[0] : "noise only"];
 }
 
 /** A race in words; `who` is "Measured here" or "Recorded". */
@@ -69,7 +72,7 @@ function raceWords(who, point, eighth) {
   const known = FAMILIES.filter((family) => point.ratio[family]), rounds = `${who}, ${point.rounds} rounds`; // prettier-ignore
   if (!eighth) return `${rounds}: nothing is prefix, so both forms are one function, and a ratio other than 1 is noise: ${known.map((family) => `${family} ${spreadWords(point.ratio[family])}`).join("; ")}.`;
   const left = known.includes("softmax") ? "" : " Softmax was left out.";
-  return `${rounds}, prefix against causal: ${known.map((family) => verdictWords(family, point.ratio[family])).join("; ")}.${left}`;
+  return `${rounds}, prefix against causal: ${known.map((family) => verdictWords(family, point)).join("; ")}.${left}`;
 }
 
 // -- the widget
@@ -127,7 +130,7 @@ function render({ model, el }) {
         h("ul", { class: "rx-legend" }, live && legend("is-measured", `measured here: ${MARKS}`), legend("is-recorded", live ? "recorded" : `recorded: ${MARKS}`), legend("rx-law", "counted"), legend("rx-one", "as long as causal")),
         h("p", { class: "rx-record muted" }, `Recorded on ${recorded.machine}, ${recorded.date}, by `, h("code", {}, recorded.command.split(" ").flatMap((word, n) => [n ? " " : "", h("span", {}, word)]))))),
     h("div", { class: "course-words" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Prefix against causal"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Prefix against causal"), FAMILIES.map((family) => h("th", { scope: "col" }, TITLES[family])))), h("tbody", {}, cells.filter((_, n) => live || n !== 1).map(({ row }) => row)))),
-    h("p", { class: "course-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are; the rounds of a race take all forms in turn."),
+    h("p", { class: "course-note muted" }, "In brackets, the middle half of the rounds. Slower or faster is said only if three rounds of four are, of six at least; the rounds of a race take all forms in turn."),
     h("p", { class: "course-note muted" }, `One example, ${setting.heads} heads of ${setting.dim} features, float32, without gradients. A multiplication and its addition are 2 operations. Softmax is counted in tiles of ${setting.tile} × ${setting.tile} pairs, visited in whole; linear in chunks of ${setting.tile}.`),
     region); // prettier-ignore
   keepKeys(root);
