@@ -49,7 +49,8 @@ def visible_inputs(
     length      T, the number of tokens.
     dim         features of a vector, 8 unless given.
     vocab_size  the ids are 0..vocab_size - 1.
-    batched     whether fn takes a batch. None finds out, and asks you if both ways work and disagree.
+    batched     whether fn takes a batch. None tries both ways, and asks you (a ValueError) if both run and disagree, or
+                if one runs but does not return one output per input.
     trials      how often each token is moved. Vectors go one way and back the other, at two sizes, so that a ReLU that
                 is dead or a unit that is saturated in one place hides no input.
     tolerance   the largest absolute change that counts as none, at most 1e18. 0 is right where equal inputs give equal

@@ -421,8 +421,8 @@ class Counter:
         (nn.GRU(8, 3), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.TransformerEncoderLayer(8, 2, 8), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.Linear(7, 7), r"could not be called with a tensor of \(1, 5, 8\): RuntimeError: .*; of \(5, 8\): Runtime"),
-        (lambda x: x.sum(), r"returned Tensor of shape \(\).*not a tensor whose shape begins with \(1, 5\)"),
-        (lambda x: x[..., :-1, :], r"returned Tensor of shape \(1, 4, 8\)"),
+        (lambda x: x.sum(), r"fn answers \(1, 5, 8\) with \(\), not one output per input$"),
+        (lambda x: x[..., :-1, :], r"fn answers \(1, 5, 8\) with \(1, 4, 8\), not one output per input$"),
         (lambda x: {"out": x}, r"returned \{.*dict.*not a tensor"),
         (lambda x: x.masked_fill(torch.arange(5)[:, None] == 2, float("nan")), r"output 2 of fn is NaN"),
         (
@@ -436,6 +436,37 @@ def test_functions_that_cannot_be_probed(fn, words):
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=words):
         visible_inputs(fn, 5)
+
+
+LAYER = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+
+
+@pytest.mark.parametrize(
+    ("fn", "got"),
+    [
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7))[:, 1:], r"\(1, 6, 16\)"),  # of one example: all but a feature
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7))[:, -1], r"\(1, 16\)"),  # the last one alone
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7)).mean(1), r"\(1, 16\)"),  # pooled
+        (lambda x: torch.cat([x[:, :1], x], 1), r"\(1, 8, 16\)"),  # a start token
+    ],
+)
+def test_outputs_that_are_not_one_per_input_are_not_read_another_way(fn, got):
+    """Of one example, each of them returns one row per input: its second dimension holds the features."""
+    told = rf"^fn answers \(1, 7, 16\) with {got}, not one output per input"
+    with pytest.raises(ValueError, match=rf"{told}; if it takes one example, length first, pass batched=False$"):
+        visible_inputs(fn, 7, dim=16)
+    with pytest.raises(ValueError, match=rf"{told}$"):
+        visible_inputs(fn, 7, dim=16, batched=True)
+    assert visible_inputs(fn, 7, dim=16, batched=False).shape == (7, 7)
+
+
+def test_a_wrong_shape_of_one_example_is_not_read_as_a_batch():
+    pooled = lambda x: x.mean(0, keepdim=True)  # noqa: E731 - of a batch of one: the example itself
+    with pytest.raises(ValueError, match=r"\(7, 8\) with \(1, 8\).*takes a batch, batch first, pass batched=True$"):
+        visible_inputs(pooled, 7)
+    last = lambda ids: F.one_hot(ids, 9).cumsum(1)[:, -1] if ids.dim() == 2 else ids.unbind(1)  # noqa: E731
+    with pytest.raises(ValueError, match=r"\(1, 7\) with \(1, 9\).*; with \(7,\) it raises IndexError: "):
+        visible_inputs(last, 7, vocab_size=9)
 
 
 def test_rare_randomness_is_found_between_trials():
