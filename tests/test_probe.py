@@ -1,5 +1,6 @@
 """The probe sees exactly what moves, in functions whose sight is known by construction; and says so in words."""
 
+import doctest
 import functools
 import random
 import warnings
@@ -9,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import _probing
+from course_lib import Config, PrefixLM, Visibility, _probing, probe
 from course_lib.kernels import prefix_softmax_attention
-from course_lib.masks import Visibility, additive_mask, causal_mask, create_prefix_mask, prefix_mask
+from course_lib.masks import additive_mask, causal_mask, create_prefix_mask, prefix_mask
 from course_lib.probe import Report, compare, visible_inputs
 
 
@@ -553,9 +554,21 @@ def test_a_leak_from_the_past_means_something_else():
 @pytest.mark.parametrize(
     ("seen", "claimed", "error", "words"),
     [
-        (prefix_mask(1, 3), create_prefix_mask(1, 3), TypeError, r"claimed must be a bool tensor \(T, T\).*float32"),
+        (
+            prefix_mask(1, 3),
+            create_prefix_mask(1, 3),
+            TypeError,
+            r"bool tensor \(T, T\), or a Visibility, got .*float32",
+        ),
         ([[True]], prefix_mask(1, 1), TypeError, r"seen must be a bool tensor"),
-        (prefix_mask(1, 3), prefix_mask([1], 3), ValueError, r"claimed must be \(T, T\), got shape \(1, 1, 3, 3\)"),
+        (prefix_mask(1, 3), prefix_mask([1, 2], 3), ValueError, r"claimed must be \(T, T\), got shape \(2, 1, 3, 3\)"),
+        (
+            prefix_mask(1, 3),
+            Visibility([1, 2]),
+            ValueError,
+            r"got shape \(2, 1, 3, 3\); of a batch, compare one by one",
+        ),
+        (prefix_mask(1, 3), Visibility(4), ValueError, r"prefix_len must be from 0 to the length of seen = 3, got 4"),
         (prefix_mask(1, 3), prefix_mask(1, 4), ValueError, r"shape of seen, \(3, 3\), got \(4, 4\)"),
         (prefix_mask(1, 3)[:2], prefix_mask(1, 3), ValueError, r"seen must be \(T, T\), got shape \(2, 3\)"),
     ],
@@ -563,3 +576,53 @@ def test_a_leak_from_the_past_means_something_else():
 def test_only_masks_of_one_size_are_compared(seen, claimed, error, words):
     with pytest.raises(error, match=words):
         compare(seen, claimed)
+
+
+@pytest.mark.parametrize("claimed", [Visibility(3), prefix_mask([3], 7), prefix_mask(3, 7)[None]])
+def test_a_mask_of_one_example_is_taken_in_each_of_its_forms(claimed):
+    assert compare(prefix_mask(3, 7), claimed).ok
+    assert compare(prefix_mask(4, 7), claimed).leaks == ((0, 3), (1, 3), (2, 3))
+    assert compare(torch.ones(1, 1, 1, 1, dtype=torch.bool), Visibility(1)).ok
+
+
+@pytest.mark.parametrize(
+    "given", [{"lengths": [5]}, {"document_lens": [3, 2]}, {"lengths": [5], "document_lens": [3, 2]}]
+)
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_outputs_of_padding_need_not_count(given, prefix):
+    torch.manual_seed(0)
+    model = PrefixLM(Config(vocab_size=30, dim=16, layers=2, heads=2))
+    lengths, documents = given.get("lengths"), given.get("document_lens")
+
+    def logits(ids):
+        return model(ids, prefix, lengths=lengths and lengths * len(ids), document_lens=documents)
+
+    seen = visible_inputs(logits, 7, vocab_size=30)
+    claimed = Visibility(prefix, **given)
+    assert (5, 5) in compare(seen, claimed).leaks  # its own input moves the output of padding
+    report = compare(seen, claimed, rows=range(5))
+    assert str(report).startswith("The mask is kept: each of the 5 outputs compared is moved by")
+    seen[2, 6], seen[1, 0] = True, False  # rows hide no other output's errors, nor any input
+    report = compare(seen, claimed, rows=torch.tensor([4, 2, 1, 2]))
+    assert (report.leaks, report.blind, report.rows) == (((2, 6),), ((1, 0),), (1, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "words"),
+    [
+        ([], ValueError, "rows must name at least one output"),
+        ([0, 3], ValueError, r"rows\[1\] must be from 0 to 2, got 3"),
+        ([-1], ValueError, r"rows\[0\] must be from 0 to 2, got -1"),
+        (torch.tensor([True, False, True]), TypeError, "rows must be one-dimensional and hold integers"),
+        (2, TypeError, "rows must be a list or tensor of whole numbers, got 2"),
+    ],
+)
+def test_rows_that_are_none_are_refused(rows, error, words):
+    with pytest.raises(error, match=words):
+        compare(prefix_mask(1, 3), prefix_mask(1, 3), rows=rows)
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(probe)
+    assert result.attempted > 3
+    assert result.failed == 0
