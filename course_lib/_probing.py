@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ._check import shown
+from ._check import short
 from .generation import evaluating
 
 SIZES = (1.0, 1 / 16)  # standard deviations of the vectors: small ones find what is saturated at the usual size
@@ -51,6 +51,10 @@ def token_draws(rng, length: int, vocab_size: int, device) -> Iterator[tuple[Ten
             yield here, ((base + step) % vocab_size).to(device)
 
 
+class _NoTensorError(ValueError):
+    """What fn answered is no tensor."""
+
+
 class _WrongShapeError(ValueError):
     """What fn answered is a tensor, but not one output per input."""
 
@@ -70,11 +74,12 @@ def as_batch(fn, base: Tensor, other: Tensor, batched: bool | None, tolerance: f
         except Exception as error:  # whatever it is: fn is unknown, and the other form may work
             errors[form] = error
     for form, error in errors.items():
-        if isinstance(
-            error, _WrongShapeError
-        ):  # it ran: in the other form its indices may mean something else, and fit
+        if isinstance(error, _WrongShapeError):  # it ran; that the other form fits may be chance
             raise ValueError(str(error) + _ways_out(shapes, answers, errors, form)) from error
     if not answers:
+        for error in errors.values():
+            if isinstance(error, _NoTensorError):
+                raise error
         told = "; ".join(f"of {shapes[form]}: {type(error).__name__}: {error}" for form, error in errors.items())
         raise ValueError(
             f"fn could not be called with a tensor {told} (dim, vocab_size, dtype and device say what it takes)"
@@ -103,7 +108,7 @@ def _ways_out(shapes: dict, answers: dict, errors: dict, misshapen: bool) -> str
     if other in answers:
         taken = "a batch, batch first" if other else "one example, length first"
         return f"; if it takes {taken}, pass batched={other}"
-    if other in errors and not isinstance(errors[other], _WrongShapeError):
+    if other in errors and not isinstance(errors[other], (_WrongShapeError, _NoTensorError)):
         return f"; with {shapes[other]} it raises {type(errors[other]).__name__}: {errors[other]}"
     return ""
 
@@ -114,10 +119,23 @@ def _answer(fn, x: Tensor, batch_dims: int) -> Tensor:
         out = out[0]
     wanted = tuple(x.shape[: batch_dims + 1])
     if not isinstance(out, Tensor):
-        raise ValueError(f"it returned {shown(out)}, not a tensor whose shape begins with {wanted}")
+        what = "None" if out is None else f"an object of type {type(out).__name__}"
+        raise _NoTensorError(f"fn returned {what}; return a tensor{_way_in(out, x)}")
     if tuple(out.shape[: batch_dims + 1]) != wanted:
         raise _WrongShapeError(f"fn answers {tuple(x.shape)} with {tuple(out.shape)}, not one output per input")
     return out.detach().clone()  # and one that returns the same buffer again writes into that only
+
+
+def _way_in(out, x: Tensor) -> str:
+    """Return how the tensor may be reached that is in what a model answered, as an example in words; "" if unknown."""
+    if hasattr(out, "logits"):
+        path = ".logits"
+    elif isinstance(out, dict) and (keys := [key for key, value in out.items() if isinstance(value, Tensor)]):
+        path = f"[{short('logits' if 'logits' in keys else keys[0])}]"
+    else:
+        return ""
+    name = "x" if x.is_floating_point() else "ids"
+    return f", for example lambda {name}: model({name}){path}"
 
 
 def _agree(one: Tensor, two: Tensor) -> bool:

@@ -4,6 +4,7 @@ import doctest
 import functools
 import random
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -424,7 +425,12 @@ class Counter:
         (nn.Linear(7, 7), r"could not be called with a tensor of \(1, 5, 8\): RuntimeError: .*; of \(5, 8\): Runtime"),
         (lambda x: x.sum(), r"fn answers \(1, 5, 8\) with \(\), not one output per input$"),
         (lambda x: x[..., :-1, :], r"fn answers \(1, 5, 8\) with \(1, 4, 8\), not one output per input$"),
-        (lambda x: {"out": x}, r"returned \{.*dict.*not a tensor"),
+        (lambda x: {"out": x}, r"^fn returned an object of type dict; .*, for example lambda x: model\(x\)\['out'\]$"),
+        (lambda x: {"n": 1, "out": x, "logits": x}, r"lambda x: model\(x\)\['logits'\]$"),
+        (lambda x: SimpleNamespace(logits=x), r"type SimpleNamespace; return a tensor, .* model\(x\)\.logits$"),
+        (lambda x: {}, r"^fn returned an object of type dict; return a tensor$"),
+        (lambda x: None, r"^fn returned None; return a tensor$"),
+        (lambda x: nn.Linear(8, 7).double()(x), r"dim, vocab_size, dtype and device say what it takes"),
         (lambda x: x.masked_fill(torch.arange(5)[:, None] == 2, float("nan")), r"output 2 of fn is NaN"),
         (
             lambda x: x if x.dim() == 3 else x.masked_fill(torch.arange(5)[:, None] == 3, torch.nan),
@@ -468,6 +474,12 @@ def test_a_wrong_shape_of_one_example_is_not_read_as_a_batch():
     last = lambda ids: F.one_hot(ids, 9).cumsum(1)[:, -1] if ids.dim() == 2 else ids.unbind(1)  # noqa: E731
     with pytest.raises(ValueError, match=r"\(1, 7\) with \(1, 9\).*; with \(7,\) it raises IndexError: "):
         visible_inputs(last, 7, vocab_size=9)
+
+
+def test_the_tensor_in_what_a_model_of_ids_answers_is_pointed_out():
+    model = Gpt(30, 16, 2, causal_mask(5))
+    with pytest.raises(ValueError, match=r"lambda ids: model\(ids\)\['logits'\]"):  # the other shape is an IndexError
+        visible_inputs(lambda ids: {"loss": None, "logits": model(ids)[0]}, 5, vocab_size=30)
 
 
 def test_rare_randomness_is_found_between_trials():
