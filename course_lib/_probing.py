@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ._check import shown
+from ._check import short
 from .generation import evaluating
 
 SIZES = (1.0, 1 / 16)  # standard deviations of the vectors: small ones find what is saturated at the usual size
@@ -51,23 +51,38 @@ def token_draws(rng, length: int, vocab_size: int, device) -> Iterator[tuple[Ten
             yield here, ((base + step) % vocab_size).to(device)
 
 
+class _NoTensorError(ValueError):
+    """What fn answered is no tensor."""
+
+
+class _WrongShapeError(ValueError):
+    """What fn answered is a tensor, but not one output per input."""
+
+
 def as_batch(fn, base: Tensor, other: Tensor, batched: bool | None, tolerance: float) -> tuple[Callable, int]:
     """Return fn as a function of a batch, and how many examples one call of it takes; refuse what cannot be probed.
 
     base and other are two inputs of one example. A function of one example becomes one of a batch of 1.
     """
     forms = {True: lambda xs: _answer(fn, xs, 1), False: lambda xs: _answer(fn, xs[0], 0)[None]}
+    shapes = {form: tuple(base[None].shape if form else base.shape) for form in forms}
     answers, errors = {}, {}
     for form in forms if batched is None else (batched,):
         try:
             with warnings.catch_warnings(action="ignore"):  # one form is likely not what fn was written for
                 answers[form] = [forms[form](base[None]) for _ in range(3)]
         except Exception as error:  # whatever it is: fn is unknown, and the other form may work
-            errors[tuple(base[None].shape if form else base.shape)] = error
+            errors[form] = error
+    for form, error in errors.items():
+        if isinstance(error, _WrongShapeError):  # it ran; that the other form fits may be chance
+            raise ValueError(str(error) + _ways_out(shapes, answers, errors, form)) from error
     if not answers:
-        told = "; ".join(f"of {shape}: {type(error).__name__}: {error}" for shape, error in errors.items())
+        for error in errors.values():
+            if isinstance(error, _NoTensorError):
+                raise error
+        told = "; ".join(f"of {shapes[form]}: {type(error).__name__}: {error}" for form, error in errors.items())
         raise ValueError(
-            f"fn could not be called with a tensor {told} (dim and vocab_size say what it takes)"
+            f"fn could not be called with a tensor {told} (dim, vocab_size, dtype and device say what it takes)"
         ) from next(iter(errors.values()))
     for first, *again in answers.values():
         for other_time in again:
@@ -87,14 +102,40 @@ def as_batch(fn, base: Tensor, other: Tensor, batched: bool | None, tolerance: f
     return call, max(1, min(length, BUDGET // size))
 
 
+def _ways_out(shapes: dict, answers: dict, errors: dict, misshapen: bool) -> str:
+    """Return what to add to the error of one form, from what became of the other: it fits, it failed, or neither."""
+    other = not misshapen
+    if other in answers:
+        taken = "a batch, batch first" if other else "one example, length first"
+        return f"; if it takes {taken}, pass batched={other}"
+    if other in errors and not isinstance(errors[other], (_WrongShapeError, _NoTensorError)):
+        return f"; with {shapes[other]} it raises {type(errors[other]).__name__}: {errors[other]}"
+    return ""
+
+
 def _answer(fn, x: Tensor, batch_dims: int) -> Tensor:
     out = fn(x.clone())  # a function that writes into its input spoils a copy only
     if isinstance(out, (tuple, list)) and len(out) > 0:
         out = out[0]
     wanted = tuple(x.shape[: batch_dims + 1])
-    if not isinstance(out, Tensor) or tuple(out.shape[: batch_dims + 1]) != wanted:
-        raise ValueError(f"it returned {shown(out)}, not a tensor whose shape begins with {wanted}")
+    if not isinstance(out, Tensor):
+        what = "None" if out is None else f"an object of type {type(out).__name__}"
+        raise _NoTensorError(f"fn returned {what}; return a tensor{_way_in(out, x)}")
+    if tuple(out.shape[: batch_dims + 1]) != wanted:
+        raise _WrongShapeError(f"fn answers {tuple(x.shape)} with {tuple(out.shape)}, not one output per input")
     return out.detach().clone()  # and one that returns the same buffer again writes into that only
+
+
+def _way_in(out, x: Tensor) -> str:
+    """Return how the tensor may be reached that is in what a model answered, as an example in words; "" if unknown."""
+    if hasattr(out, "logits"):
+        path = ".logits"
+    elif isinstance(out, dict) and (keys := [key for key, value in out.items() if isinstance(value, Tensor)]):
+        path = f"[{short('logits' if 'logits' in keys else keys[0])}]"
+    else:
+        return ""
+    name = "x" if x.is_floating_point() else "ids"
+    return f", for example lambda {name}: model({name}){path}"
 
 
 def _agree(one: Tensor, two: Tensor) -> bool:

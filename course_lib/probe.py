@@ -24,8 +24,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from ._check import real_number, room, short, shown, usable_device, whole_number
+from ._check import real_number, room, short, shown, usable_device, whole_number, whole_numbers
 from ._probing import as_batch, check_numbers, check_same, differ, module_of, token_draws, undisturbed, vector_draws
+from .masks import Visibility
 
 
 def visible_inputs(
@@ -49,7 +50,8 @@ def visible_inputs(
     length      T, the number of tokens.
     dim         features of a vector, 8 unless given.
     vocab_size  the ids are 0..vocab_size - 1.
-    batched     whether fn takes a batch. None finds out, and asks you if both ways work and disagree.
+    batched     whether fn takes a batch. None tries both ways, and asks you (a ValueError) if both run and disagree, or
+                if one runs but does not return one output per input.
     trials      how often each token is moved. Vectors go one way and back the other, at two sizes, so that a ReLU that
                 is dead or a unit that is saturated in one place hides no input.
     tolerance   the largest absolute change that counts as none, at most 1e18. 0 is right where equal inputs give equal
@@ -106,11 +108,13 @@ class Report:
     leaks   (output, input) pairs that were seen but not claimed, by output, then by input.
     blind   pairs that were claimed but not seen.
     length  T, the number of tokens.
+    rows    the outputs that were compared, in order; None for all of them.
     """
 
     leaks: tuple[tuple[int, int], ...]
     blind: tuple[tuple[int, int], ...]
     length: int
+    rows: tuple[int, ...] | None = None
 
     @property
     def ok(self) -> bool:
@@ -129,7 +133,8 @@ class Report:
 
     def __str__(self) -> str:
         if self.ok:
-            return f"The mask is kept: each of the {self.length} outputs is moved by all that it may see, and no more."
+            compared = f"{self.length} outputs" if self.rows is None else f"{len(self.rows)} outputs compared"
+            return f"The mask is kept: each of the {compared} is moved by all that it may see, and no more."
         lines = []
         if self.first_leak:
             i, j = self.first_leak
@@ -151,18 +156,54 @@ class Report:
     __repr__ = __str__  # a notebook shows the last value of a cell by its repr
 
 
-def compare(seen: Tensor, claimed: Tensor) -> Report:
-    """Compare what `visible_inputs` saw with the mask that was claimed; both bool (T, T), rows are outputs."""
-    for name, value in (("seen", seen), ("claimed", claimed)):
-        if not isinstance(value, Tensor) or value.dtype != torch.bool:
-            raise TypeError(f"{name} must be a bool tensor (T, T), got {shown(value)}")
-        if value.dim() != 2 or value.shape[0] != value.shape[1]:
-            raise ValueError(f"{name} must be (T, T), got shape {tuple(value.shape)}; of a batch, compare one by one")
+def compare(seen: Tensor, claimed: Tensor | Visibility, *, rows=None) -> Report:
+    """Compare what `visible_inputs` saw with the mask that was claimed; both bool (T, T), rows are outputs.
+
+    claimed     may be a `Visibility` of one example, too. A mask may have leading dimensions of 1: (1, 1, T, T).
+    rows        the outputs that count: None for all, or a list, range or integer tensor of some of 0..T - 1. The output
+                of a padding token is of no use to anyone, but its own input moves it, past the attention; and a mask
+                may say that it looks at the text, or at nothing.
+
+    Seven tokens, of which the last two are padding:
+
+    >>> claimed = Visibility(3, lengths=[5])
+    >>> attend = torch.nn.functional.scaled_dot_product_attention
+    >>> seen = visible_inputs(lambda x: x + attend(x, x, x, attn_mask=claimed.mask(7)[0]), 7)
+    >>> compare(seen, claimed).first_leak
+    (5, 5)
+    >>> print(compare(seen, claimed, rows=range(5)))
+    The mask is kept: each of the 5 outputs compared is moved by all that it may see, and no more.
+
+    TypeError or ValueError for what is no such mask, for masks of two sizes, and for rows that are none.
+    """
+    seen = _one_mask("seen", seen)
+    if isinstance(claimed, Visibility):
+        claimed.check(len(seen), "the length of seen")
+        claimed = claimed.mask(len(seen))
+    claimed = _one_mask("claimed", claimed)
     if seen.shape != claimed.shape:
         raise ValueError(f"claimed must have the shape of seen, {tuple(seen.shape)}, got {tuple(claimed.shape)}")
-    seen, claimed = seen.cpu(), claimed.cpu()
-    leaks, blind = (tuple(map(tuple, pairs.nonzero().tolist())) for pairs in (seen & ~claimed, claimed & ~seen))
-    return Report(leaks, blind, len(seen))
+    wrong = seen ^ claimed
+    if rows is not None:
+        rows = tuple(sorted(set(whole_numbers("rows", rows, high=len(seen) - 1))))
+        if not rows:
+            raise ValueError("rows must name at least one output: a comparison of none would always be right")
+        wrong &= torch.zeros(len(seen), 1, dtype=torch.bool).index_fill(0, torch.tensor(rows), value=True)
+    leaks, blind = (tuple(map(tuple, pairs.nonzero().tolist())) for pairs in (wrong & seen, wrong & claimed))
+    return Report(leaks, blind, len(seen), rows)
+
+
+def _one_mask(name: str, value) -> Tensor:
+    """Return a mask as bool (T, T) on the CPU, without leading dimensions of 1."""
+    if not isinstance(value, Tensor) or value.dtype != torch.bool:
+        also = ", or a Visibility" if name == "claimed" else ""
+        raise TypeError(f"{name} must be a bool tensor (T, T){also}, got {shown(value)}")
+    one = value
+    while one.dim() > 2 and len(one) == 1:
+        one = one[0]
+    if one.dim() != 2 or one.shape[0] != one.shape[1]:
+        raise ValueError(f"{name} must be (T, T), got shape {tuple(value.shape)}; of a batch, compare one by one")
+    return one.cpu()
 
 
 def _of(pairs: tuple) -> str:

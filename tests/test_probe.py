@@ -1,17 +1,19 @@
 """The probe sees exactly what moves, in functions whose sight is known by construction; and says so in words."""
 
+import doctest
 import functools
 import random
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib import _probing
+from course_lib import Config, PrefixLM, Visibility, _probing, probe
 from course_lib.kernels import prefix_softmax_attention
-from course_lib.masks import Visibility, additive_mask, causal_mask, create_prefix_mask, prefix_mask
+from course_lib.masks import additive_mask, causal_mask, create_prefix_mask, prefix_mask
 from course_lib.probe import Report, compare, visible_inputs
 
 
@@ -421,9 +423,14 @@ class Counter:
         (nn.GRU(8, 3), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.TransformerEncoderLayer(8, 2, 8), r"answers \(5, 8\) and \(1, 5, 8\) differently"),
         (nn.Linear(7, 7), r"could not be called with a tensor of \(1, 5, 8\): RuntimeError: .*; of \(5, 8\): Runtime"),
-        (lambda x: x.sum(), r"returned Tensor of shape \(\).*not a tensor whose shape begins with \(1, 5\)"),
-        (lambda x: x[..., :-1, :], r"returned Tensor of shape \(1, 4, 8\)"),
-        (lambda x: {"out": x}, r"returned \{.*dict.*not a tensor"),
+        (lambda x: x.sum(), r"fn answers \(1, 5, 8\) with \(\), not one output per input$"),
+        (lambda x: x[..., :-1, :], r"fn answers \(1, 5, 8\) with \(1, 4, 8\), not one output per input$"),
+        (lambda x: {"out": x}, r"^fn returned an object of type dict; .*, for example lambda x: model\(x\)\['out'\]$"),
+        (lambda x: {"n": 1, "out": x, "logits": x}, r"lambda x: model\(x\)\['logits'\]$"),
+        (lambda x: SimpleNamespace(logits=x), r"type SimpleNamespace; return a tensor, .* model\(x\)\.logits$"),
+        (lambda x: {}, r"^fn returned an object of type dict; return a tensor$"),
+        (lambda x: None, r"^fn returned None; return a tensor$"),
+        (lambda x: nn.Linear(8, 7).double()(x), r"dim, vocab_size, dtype and device say what it takes"),
         (lambda x: x.masked_fill(torch.arange(5)[:, None] == 2, float("nan")), r"output 2 of fn is NaN"),
         (
             lambda x: x if x.dim() == 3 else x.masked_fill(torch.arange(5)[:, None] == 3, torch.nan),
@@ -436,6 +443,43 @@ def test_functions_that_cannot_be_probed(fn, words):
     torch.manual_seed(0)
     with pytest.raises(ValueError, match=words):
         visible_inputs(fn, 5)
+
+
+LAYER = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+
+
+@pytest.mark.parametrize(
+    ("fn", "got"),
+    [
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7))[:, 1:], r"\(1, 6, 16\)"),  # of one example: all but a feature
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7))[:, -1], r"\(1, 16\)"),  # the last one alone
+        (lambda x: LAYER(x, src_mask=~prefix_mask(3, 7)).mean(1), r"\(1, 16\)"),  # pooled
+        (lambda x: torch.cat([x[:, :1], x], 1), r"\(1, 8, 16\)"),  # a start token
+    ],
+)
+def test_outputs_that_are_not_one_per_input_are_not_read_another_way(fn, got):
+    """Of one example, each of them returns one row per input: its second dimension holds the features."""
+    told = rf"^fn answers \(1, 7, 16\) with {got}, not one output per input"
+    with pytest.raises(ValueError, match=rf"{told}; if it takes one example, length first, pass batched=False$"):
+        visible_inputs(fn, 7, dim=16)
+    with pytest.raises(ValueError, match=rf"{told}$"):
+        visible_inputs(fn, 7, dim=16, batched=True)
+    assert visible_inputs(fn, 7, dim=16, batched=False).shape == (7, 7)
+
+
+def test_a_wrong_shape_of_one_example_is_not_read_as_a_batch():
+    pooled = lambda x: x.mean(0, keepdim=True)  # noqa: E731 - of a batch of one: the example itself
+    with pytest.raises(ValueError, match=r"\(7, 8\) with \(1, 8\).*takes a batch, batch first, pass batched=True$"):
+        visible_inputs(pooled, 7)
+    last = lambda ids: F.one_hot(ids, 9).cumsum(1)[:, -1] if ids.dim() == 2 else ids.unbind(1)  # noqa: E731
+    with pytest.raises(ValueError, match=r"\(1, 7\) with \(1, 9\).*; with \(7,\) it raises IndexError: "):
+        visible_inputs(last, 7, vocab_size=9)
+
+
+def test_the_tensor_in_what_a_model_of_ids_answers_is_pointed_out():
+    model = Gpt(30, 16, 2, causal_mask(5))
+    with pytest.raises(ValueError, match=r"lambda ids: model\(ids\)\['logits'\]"):  # the other shape is an IndexError
+        visible_inputs(lambda ids: {"loss": None, "logits": model(ids)[0]}, 5, vocab_size=30)
 
 
 def test_rare_randomness_is_found_between_trials():
@@ -522,9 +566,21 @@ def test_a_leak_from_the_past_means_something_else():
 @pytest.mark.parametrize(
     ("seen", "claimed", "error", "words"),
     [
-        (prefix_mask(1, 3), create_prefix_mask(1, 3), TypeError, r"claimed must be a bool tensor \(T, T\).*float32"),
+        (
+            prefix_mask(1, 3),
+            create_prefix_mask(1, 3),
+            TypeError,
+            r"bool tensor \(T, T\), or a Visibility, got .*float32",
+        ),
         ([[True]], prefix_mask(1, 1), TypeError, r"seen must be a bool tensor"),
-        (prefix_mask(1, 3), prefix_mask([1], 3), ValueError, r"claimed must be \(T, T\), got shape \(1, 1, 3, 3\)"),
+        (prefix_mask(1, 3), prefix_mask([1, 2], 3), ValueError, r"claimed must be \(T, T\), got shape \(2, 1, 3, 3\)"),
+        (
+            prefix_mask(1, 3),
+            Visibility([1, 2]),
+            ValueError,
+            r"got shape \(2, 1, 3, 3\); of a batch, compare one by one",
+        ),
+        (prefix_mask(1, 3), Visibility(4), ValueError, r"prefix_len must be from 0 to the length of seen = 3, got 4"),
         (prefix_mask(1, 3), prefix_mask(1, 4), ValueError, r"shape of seen, \(3, 3\), got \(4, 4\)"),
         (prefix_mask(1, 3)[:2], prefix_mask(1, 3), ValueError, r"seen must be \(T, T\), got shape \(2, 3\)"),
     ],
@@ -532,3 +588,53 @@ def test_a_leak_from_the_past_means_something_else():
 def test_only_masks_of_one_size_are_compared(seen, claimed, error, words):
     with pytest.raises(error, match=words):
         compare(seen, claimed)
+
+
+@pytest.mark.parametrize("claimed", [Visibility(3), prefix_mask([3], 7), prefix_mask(3, 7)[None]])
+def test_a_mask_of_one_example_is_taken_in_each_of_its_forms(claimed):
+    assert compare(prefix_mask(3, 7), claimed).ok
+    assert compare(prefix_mask(4, 7), claimed).leaks == ((0, 3), (1, 3), (2, 3))
+    assert compare(torch.ones(1, 1, 1, 1, dtype=torch.bool), Visibility(1)).ok
+
+
+@pytest.mark.parametrize(
+    "given", [{"lengths": [5]}, {"document_lens": [3, 2]}, {"lengths": [5], "document_lens": [3, 2]}]
+)
+@pytest.mark.parametrize("prefix", [0, 2])
+def test_outputs_of_padding_need_not_count(given, prefix):
+    torch.manual_seed(0)
+    model = PrefixLM(Config(vocab_size=30, dim=16, layers=2, heads=2))
+    lengths, documents = given.get("lengths"), given.get("document_lens")
+
+    def logits(ids):
+        return model(ids, prefix, lengths=lengths and lengths * len(ids), document_lens=documents)
+
+    seen = visible_inputs(logits, 7, vocab_size=30)
+    claimed = Visibility(prefix, **given)
+    assert (5, 5) in compare(seen, claimed).leaks  # its own input moves the output of padding
+    report = compare(seen, claimed, rows=range(5))
+    assert str(report).startswith("The mask is kept: each of the 5 outputs compared is moved by")
+    seen[2, 6], seen[1, 0] = True, False  # rows hide no other output's errors, nor any input
+    report = compare(seen, claimed, rows=torch.tensor([4, 2, 1, 2]))
+    assert (report.leaks, report.blind, report.rows) == (((2, 6),), ((1, 0),), (1, 2, 4))
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "words"),
+    [
+        ([], ValueError, "rows must name at least one output"),
+        ([0, 3], ValueError, r"rows\[1\] must be from 0 to 2, got 3"),
+        ([-1], ValueError, r"rows\[0\] must be from 0 to 2, got -1"),
+        (torch.tensor([True, False, True]), TypeError, "rows must be one-dimensional and hold integers"),
+        (2, TypeError, "rows must be a list or tensor of whole numbers, got 2"),
+    ],
+)
+def test_rows_that_are_none_are_refused(rows, error, words):
+    with pytest.raises(error, match=words):
+        compare(prefix_mask(1, 3), prefix_mask(1, 3), rows=rows)
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(probe)
+    assert result.attempted > 3
+    assert result.failed == 0
