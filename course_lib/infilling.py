@@ -100,10 +100,21 @@ def infill(
     model.check_vocabulary(vocabulary)
     if not model.config.has_blocks:
         raise ValueError(f"model must have block positions, but its positions are {model.config.positions!r}")
-    pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text) if isinstance(text, str) else []
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, got {shown(text)}")
+    pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text)
     if len(pieces) < 2:
-        raise ValueError(f"text must be a str with at least one blank, {BLANK}, got {short(text)}")
+        raise ValueError(
+            f"text must have at least one blank, {BLANK}, got {short(text)}: a blank is three underscores or more, "
+            "with no letter, digit or underscore beside them"
+        )
     parts = [vocabulary.encode(piece) for piece in pieces]
+    for i, between in enumerate(parts[1:-1]):
+        if not between:  # `blank_infilling` never lays out two marks side by side: no model has seen them
+            raise ValueError(
+                f"text must have a word between any two blanks, but blanks {i} and {i + 1} touch; "
+                f"write one {BLANK} for both"
+            )
     mask_id = vocabulary.MASK if mask_id is None else whole_number("mask_id", mask_id, high=len(vocabulary) - 1)
     blanks = len(parts) - 1
     order = list(range(blanks)) if order is None else whole_numbers("order", order)
