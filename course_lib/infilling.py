@@ -92,6 +92,8 @@ def infill(
     max_tokens  the most words in a blank; one that is not closed by then stays so.
     temperature, top_k, top_p, seed   as in `PrefixLM.generate`; temperature 0 always takes the likeliest token.
 
+    Of the special tokens none but END is ever written into a blank.
+
     All is checked at once. ValueError for a text without a blank, or a vocabulary of another size than the model's;
     UnknownWordsError for words that are not known.
     """
@@ -137,6 +139,8 @@ def infill(
     device = model.embedding.weight.device
     rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
     choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    banned = torch.arange(len(vocabulary), device=device) < vocabulary.first_word
+    banned[vocabulary.END] = False
 
     def steps() -> Iterator[BlankStep]:
         cache, seen = KVCache(model, 1, capacity=need), Visibility(len(context))
@@ -153,7 +157,7 @@ def infill(
                 read([token], [places[blank]], [within])
                 if within > max_tokens:
                     break  # the blank is full; its last word was read for the blanks that come later
-                probs = next_token_probs(cache.next_logits(), **choose)
+                probs = next_token_probs(cache.next_logits().masked_fill(banned, -torch.inf), **choose)
                 token = int(probs.argmax() if temperature == 0 else torch.multinomial(probs, 1, generator=rng))
                 yield BlankStep(blank, token, probs[0])
                 if token == vocabulary.END:

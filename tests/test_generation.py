@@ -58,6 +58,16 @@ def test_ties_keep_exactly_k_and_zero_takes_the_first():
     assert next_token_probs(torch.tensor([[1.0, 4.0, 4.0]]), temperature=0).tolist() == [[0, 1, 0]]
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"temperature": 5e-324}, {"top_k": 3}, {"top_p": 0.9}])
+def test_a_token_at_minus_infinity_is_as_if_it_were_not_there(options):
+    logits = torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    banned = logits.clone()
+    banned[:, [0, 5]] = -math.inf
+    probs, left = next_token_probs(banned, **options), [1, 2, 3, 4, 6, 7]
+    assert probs[:, [0, 5]].sum() == 0
+    torch.testing.assert_close(probs[:, left], next_token_probs(logits[:, left], **options))
+
+
 @pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 1e30, 1e308])
 def test_no_temperature_overflows(temperature):
     probs = next_token_probs(torch.tensor([[-60.0, 80.0, 0.0]]), temperature=temperature)
@@ -93,8 +103,9 @@ def test_other_refusals():
     for wrong in ({"temperature": "hot"}, {"temperature": True}, {"top_p": "all"}, {"top_k": 2.0}):
         with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be a"):
             next_token_probs(torch.zeros(1, 4), **wrong)
-    with pytest.raises(ValueError, match="did the training diverge"):
-        next_token_probs(torch.tensor([[0.0, math.nan]]))
+    for wrong in ([0.0, math.nan], [0.0, math.inf], [-math.inf, math.nan], [-math.inf, -math.inf]):
+        with pytest.raises(ValueError, match=r"-inf for a token that is banned, .* did the training diverge"):
+            next_token_probs(torch.tensor([[0.0, 1.0], wrong]))
     with pytest.raises(ValueError, match="logits must be floats"):
         next_token_probs(torch.zeros(4))
 

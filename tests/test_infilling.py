@@ -41,7 +41,8 @@ def naively(model, pieces, order, max_tokens, mask=WORDS.MASK):
             tokens, positions, blocks = [*tokens, token], [*positions, places[blank]], [*blocks, within]
             at = {"positions": torch.tensor(positions), "block_positions": torch.tensor(blocks)}
             with torch.no_grad():
-                token = int(model(torch.tensor([tokens]), context, **at)[0][0, -1].argmax())
+                logits = model(torch.tensor([tokens]), context, **at)[0][0, -1].tolist()
+            token = max([WORDS.END, *range(WORDS.first_word, len(WORDS))], key=logits.__getitem__)
             within += 1
             if token != WORDS.END:
                 answers[blank].append(token)
@@ -79,6 +80,19 @@ def test_the_text_grows_word_by_word():
     assert filling.fill() == filling.text
     assert "___" not in filling.text
     assert all(len(answer) <= 2 for answer in filling.answers)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 3.0])
+def test_no_special_token_but_end_is_ever_written(temperature):
+    model = made(dim=32)
+    with torch.no_grad():  # of all tokens the special ones are likeliest, END behind them
+        model.embedding.weight[WORDS.first_word :] *= 0.1
+    steps = list(infill(model, WORDS, "a ___ b ___.", temperature=temperature, seed=0))
+    written = {step.id for step in steps}
+    assert written <= {WORDS.END, *range(WORDS.first_word, len(WORDS))}
+    assert all(
+        step.probs[: WORDS.END].sum() == 0 == step.probs[WORDS.END + 1 : WORDS.first_word].sum() for step in steps
+    )
 
 
 def test_the_model_is_left_as_it_was_and_a_seed_repeats():
