@@ -224,6 +224,7 @@ class Run:
         self._committing = True  # what belongs together: no interrupt may come in between
         try:
             self.optimizer.step()
+            torch.autograd.graph.increment_version(self._weights)  # fused steps do not, and a cache tells by it
             self.record.add_step(value, read, taught, time.perf_counter() - started)
         finally:
             self._committing = False
