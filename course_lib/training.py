@@ -20,13 +20,14 @@ from contextlib import contextmanager
 import torch
 
 from ._batch import read_batch
-from ._check import mixed_seed, real_number, shown, whole_number
+from ._check import mixed_seed, real_number, shown, usable_device, whole_number
 from ._interrupts import interrupts
 from ._saved_run import load_run, save_run
 from .generation import evaluating
 from .model import PrefixLM
 from .objectives import Example
 from .training_record import Record, machine, today
+from .vocabulary import Vocabulary, check_vocabulary
 
 __all__ = ["Record", "Run", "learning_rate_at", "target_loss"]
 
@@ -180,28 +181,32 @@ class Run:
             self._training.release()
         return self.record
 
-    def save(self, path) -> None:
+    def save(self, path, *, vocabulary: Vocabulary | None = None) -> None:
         """Write the run to a file: the weights, the optimizer's moments and the record, between two steps.
 
+        vocabulary: the one of the model, if any; its fingerprint is kept, and `load` can ask for it.
+
         It may be called from `on_step`. RuntimeError while another thread trains; ValueError for a model with other
-        weights than its config says, such as that of `recall`.
+        weights than its config says, such as that of `recall`, and for a vocabulary of another size.
         """
         if self._training.locked() and self._thread != threading.get_ident():
             raise RuntimeError(
                 "this run is being trained in another thread; save it in its on_step, or stop() it first"
             )
-        save_run(path, self)
+        save_run(path, self, vocabulary)
 
     @classmethod
-    def load(cls, path, *, batch_of, evaluate=None, device=None) -> "Run":
+    def load(cls, path, *, batch_of, evaluate=None, vocabulary: Vocabulary | None = None, device=None) -> "Run":
         """Read what `save` wrote, and go on as if nothing had happened in between, on the CPU unless device is given.
 
-        batch_of, evaluate: as the run was made with; no file holds a function. What was recorded stays, the machine
-        and the date of the beginning too; a number that an evaluation found and that was not finite is NaN. ValueError,
-        naming the file, if it is damaged or foreign.
+        batch_of, evaluate: as the run was made with; no file holds a function. evaluate=False goes on without. What was
+        recorded stays, the machine and the date of the beginning too; a number that an evaluation found and that was
+        not finite is NaN. ValueError, naming the file, if it is damaged or foreign, was not saved with this vocabulary,
+        or was evaluated and no evaluate is given; and for a device that torch cannot use here.
         """
-        _check_functions(batch_of, evaluate)
-        return load_run(path, cls, batch_of, evaluate, device)
+        _check_functions(batch_of, None if evaluate is False else evaluate)
+        vocabulary = None if vocabulary is None else check_vocabulary(vocabulary)
+        return load_run(path, cls, batch_of, evaluate, vocabulary, usable_device("device", device))
 
     def _take_step(self) -> None:
         started, step = time.perf_counter(), self.step

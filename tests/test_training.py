@@ -13,6 +13,7 @@ from course_lib.checkpoint import digest
 from course_lib.model import Config, PrefixLM
 from course_lib.objectives import Example, prefix_lm_batch
 from course_lib.training import Run, learning_rate_at, target_loss
+from course_lib.vocabulary import Vocabulary
 
 STEPS = 8
 
@@ -231,6 +232,39 @@ def test_a_run_that_was_saved_and_loaded_is_the_run_in_one(uninterrupted, tmp_pa
     assert len(measured) == 5  # none was repeated
     assert (run.record.objective, run.record.seed, run.record.settings) == ("stories", 5, whole.record.settings)
     assert os.listdir(tmp_path) == ["run.pt"]
+
+
+@pytest.mark.parametrize(("every", "often"), [(2, " every 2 steps"), (1, " every step"), (None, "")])
+def test_a_run_that_was_evaluated_goes_on_without_only_if_told_to(uninterrupted, tmp_path, every, often):
+    path = tmp_path / "run.pt"
+    run = a_run(evaluate=lambda model: {"loss": 1.0}, evaluate_every=every)
+    run.train(3)
+    run.save(path)
+    with pytest.raises(ValueError, match=rf"run\.pt was evaluated{often}: pass evaluate=\.\.\., or evaluate=False"):
+        Run.load(path, batch_of=batch_of)
+    again = Run.load(path, batch_of=batch_of, evaluate=False)
+    again.train()
+    assert bits(again) == uninterrupted
+    assert again.record.evaluations == run.record.evaluations
+
+
+def test_a_run_knows_its_vocabulary_and_where_it_can_go(tmp_path):
+    words, path = Vocabulary(["a", "b"], sentinels=0), tmp_path / "run.pt"
+    run = a_run(model=PrefixLM(Config(vocab_size=len(words), dim=8, layers=1, heads=1)))
+    run.save(path)
+    with pytest.raises(ValueError, match=r"run\.pt was saved without saying with which vocabulary"):
+        Run.load(path, batch_of=batch_of, vocabulary=words)
+    run.save(path, vocabulary=words)
+    Run.load(path, batch_of=batch_of)
+    assert Run.load(path, batch_of=batch_of, vocabulary=Vocabulary(["a", "b"], sentinels=0)).step == 0
+    with pytest.raises(ValueError, match=r"run\.pt was saved with another vocabulary"):  # of one size
+        Run.load(path, batch_of=batch_of, vocabulary=Vocabulary(["b", "a"], sentinels=0))
+    with pytest.raises(ValueError, match="vocabulary must be the model's own"):
+        run.save(path, vocabulary=Vocabulary(["a"], sentinels=0))
+    with pytest.raises(TypeError, match="vocabulary must be a Vocabulary, got 3"):
+        Run.load(path, batch_of=batch_of, vocabulary=3)
+    with pytest.raises(ValueError, match="device must be a device that torch can use here, got 'gpu'"):
+        Run.load(path, batch_of=batch_of, device="gpu")
 
 
 def test_a_run_of_half_frozen_16_bit_weights_goes_on_too(tmp_path):
