@@ -24,6 +24,7 @@ from ._check import mixed_seed, real_number, shown, usable_device, whole_number
 from ._interrupts import interrupts
 from ._saved_run import load_run, save_run
 from .generation import evaluating
+from .glm import BlankInfilling
 from .model import PrefixLM
 from .objectives import Example
 from .training_record import Record, machine, today
@@ -56,9 +57,9 @@ class Run:
     """A model on its way through its training.
 
     model           a PrefixLM; it is trained where it lies.
-    batch_of        batch_of(step) returns what step 0, 1, ... reads: an Example of a batch, or a dict of arguments of
-                    PrefixLM.forward, targets included. It must depend on the step alone, not on what it was asked
-                    before; it is moved to the model's device.
+    batch_of        batch_of(step) returns what step 0, 1, ... reads: an Example or a BlankInfilling of a batch, or a
+                    dict of arguments of PrefixLM.forward, targets included. It must depend on the step alone, not on
+                    what it was asked before; it is moved to the model's device.
     steps           how many there are in all.
     learning_rate   the peak; see `learning_rate_at` for `warmup` and `cooldown`, in steps; unless given, a tenth and a
                     quarter of all.
@@ -76,7 +77,7 @@ class Run:
     def __init__(
         self,
         model: PrefixLM,
-        batch_of: Callable[[int], Example | dict],
+        batch_of: Callable[[int], Example | BlankInfilling | dict],
         *,
         steps: int,
         learning_rate: float = 3e-3,
@@ -246,15 +247,17 @@ class Run:
 def target_loss(model: PrefixLM, examples) -> float:
     """Return the mean loss of all tokens that carry it, over a batch of examples or several.
 
-    examples: an Example of a batch, or a dict of arguments of `PrefixLM.forward`, targets included; or an iterable of
-    such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
+    examples: an Example or a BlankInfilling of a batch, or a dict of arguments of `PrefixLM.forward`, targets included;
+    or an iterable of such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
     """
     if not isinstance(model, PrefixLM):
         raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
-    if isinstance(examples, (Example, dict)):
+    if isinstance(examples, (Example, BlankInfilling, dict)):
         examples = [examples]
     elif not isinstance(examples, Iterable):
-        raise TypeError(f"examples must be an Example, a dict, or a list of them, got {shown(examples)}")
+        raise TypeError(
+            f"examples must be an Example, a BlankInfilling, a dict, or a list of them, got {shown(examples)}"
+        )
     total, count = 0.0, 0
     with evaluating(model):
         for i, example in enumerate(examples):

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.checkpoint import digest
+from course_lib.glm import blank_infilling, collate_blanks
 from course_lib.model import Config, PrefixLM
 from course_lib.objectives import Example, prefix_lm_batch
 from course_lib.training import Run, learning_rate_at, target_loss
@@ -164,6 +165,24 @@ def test_a_dict_of_arguments_is_a_batch_too_and_its_default_loss_mask_is_the_mod
     ours, theirs = a_run(batch_of=as_dict), a_run()
     assert ours.train().losses == theirs.train().losses
     assert ours.record.tokens_taught == theirs.record.tokens_taught
+
+
+def test_a_batch_of_blanks_is_its_arguments():
+    def blanks(step):
+        ids = {"mask_id": 8, "start_id": 9, "end_id": 10}
+        return collate_blanks([blank_infilling(range(7), [(1, 3)], **ids), blank_infilling([4, 5], [(0, 1)], **ids)], 0)
+
+    runs = [
+        a_run(model=small_model(positions="glm"), batch_of=batch_of)
+        for batch_of in (blanks, lambda step: blanks(step).arguments())
+    ]
+    for run in runs:
+        run.train()
+    assert bits(runs[0]) == bits(runs[1])
+    assert runs[0].record.tokens_read[0] == 6 + 3 + 2 + 2
+    assert runs[0].record.tokens_taught[0] == 3 + 2
+    model = runs[0].model
+    assert target_loss(model, blanks(0)) == target_loss(model, blanks(0).arguments()) > 0
 
 
 # --- the same again, bit for bit -------------------------------------------------------------------------------------
@@ -499,9 +518,12 @@ def test_target_loss_is_the_mean_over_tokens_not_over_batches():
 @pytest.mark.parametrize(
     ("examples", "says"),
     [
-        ([3], r"examples\[0\] must be an Example, or a dict with tokens, prefix_len and targets, got 3"),
+        (
+            [3],
+            r"examples\[0\] must be an Example, a BlankInfilling, or a dict with tokens, prefix_len and targets, got 3",
+        ),
         ([batch_of(0), {"tokens": 1}], r"examples\[1\] must be an Example, .*, got a dict of \['tokens'\]"),
-        (math.nan, "examples must be an Example, a dict, or a list of them, got nan"),
+        (math.nan, "examples must be an Example, a BlankInfilling, a dict, or a list of them, got nan"),
     ],
 )
 def test_what_is_no_example_has_no_loss(examples, says):
@@ -537,7 +559,7 @@ def test_what_is_refused(options, error, says):
 @pytest.mark.parametrize(
     ("batch", "says"),
     [
-        (None, "must return an Example"),
+        (None, "must return an Example, a BlankInfilling, or a dict"),
         ({"tokens": torch.zeros(1, 2)}, r"a dict of \['tokens'\]"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs[0]), r"tokens \(batch, length\)"),
         (batch_of(0)._replace(loss_mask=[True] * 8), r"loss_mask must be a tensor of shape \(8,\) or \(4, 8\), got"),
