@@ -84,9 +84,14 @@ def read_prompt(prompt, *, lengths=None, prefix_len=None, device=None) -> tuple[
     prefix_len, all of it is prefix. An empty example is an error, for nothing foretells its first token.
     """
     if isinstance(prompt, (list, tuple, range)):
+        if any(isinstance(one, (list, tuple)) or (isinstance(one, Tensor) and one.dim() > 0) for one in prompt[:1]):
+            raise TypeError(f"prompt must be a list of ids, got one of {shown(prompt[0])}: a batch is a tensor (B, T)")
         prompt = torch.tensor(whole_numbers("prompt", prompt), dtype=torch.int64, device=device)
     if not isinstance(prompt, Tensor) or prompt.dim() not in (1, 2):
-        raise ValueError(f"prompt must be a list of ids, or a tensor (length,) or (batch, length), got {shown(prompt)}")
+        hint = ": vocabulary.encode(text) returns the ids of a text" if isinstance(prompt, str) else ""
+        raise ValueError(
+            f"prompt must be a list of ids, or a tensor (length,) or (batch, length), got {shown(prompt)}{hint}"
+        )
     if prompt.dim() == 1:
         prompt = prompt[None]
     batch, total = prompt.shape

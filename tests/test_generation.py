@@ -126,10 +126,15 @@ def test_a_prompt_is_read_in_each_of_its_forms():
         read_prompt(torch.zeros(2, 5, dtype=torch.int64), lengths=[2])
     with pytest.raises(ValueError, match=r"lengths\[1\] must be from 0 to the length of the prompt = 5, got 6"):
         read_prompt(torch.zeros(2, 5, dtype=torch.int64), lengths=[2, 6])
-    with pytest.raises(ValueError, match="prompt must be a list of ids, or a tensor"):
+    with pytest.raises(ValueError, match=r"prompt must be a list of ids, or a tensor .*: vocabulary.encode\(text\)"):
         read_prompt("once upon a time")
     with pytest.raises(TypeError, match=r"prompt\[1\] must be a whole number, got 'b'"):
         read_prompt([1, "b"])
+    for batch in ([[1, 2], [3]], [torch.tensor([1, 2])]):
+        with pytest.raises(
+            TypeError, match=r"prompt must be a list of ids, got one of .*: a batch is a tensor \(B, T\)"
+        ):
+            read_prompt(batch)
 
 
 def test_every_part_keeps_its_mode():
