@@ -1,24 +1,27 @@
-"""What a step of training reads: a batch in either form, checked, moved to the model, and counted."""
+"""What a step of training reads: a batch in each of its forms, checked, moved to the model, and counted."""
 
 from torch import Tensor
 
 from ._check import short, shown
+from .glm import BlankInfilling
 from .loss import check_scored, default_loss_mask
 from .masks import Visibility
 from .objectives import Example
 from .packing import is_rows
 
 
-def read_batch(batch: Example | dict, device, must: str) -> tuple[dict, int, int]:
+def read_batch(batch: Example | BlankInfilling | dict, device, must: str) -> tuple[dict, int, int]:
     """Return the arguments of PrefixLM.forward on the device, how many tokens are read, and how many carry loss.
 
     must: how an error begins, such as "batch_of must return".
     """
-    if isinstance(batch, Example):
+    if isinstance(batch, (Example, BlankInfilling)):
         batch = batch.arguments()
     if not isinstance(batch, dict) or not {"tokens", "prefix_len", "targets"} <= batch.keys():
         what = f"a dict of {short(list(batch))}" if isinstance(batch, dict) else shown(batch)
-        raise TypeError(f"{must} an Example, or a dict with tokens, prefix_len and targets, got {what}")
+        raise TypeError(
+            f"{must} an Example, a BlankInfilling, or a dict with tokens, prefix_len and targets, got {what}"
+        )
     batch = {name: one.to(device) if isinstance(one, Tensor) else one for name, one in batch.items()}
     tokens = batch["tokens"]
     if not isinstance(tokens, Tensor) or tokens.dim() != 2:

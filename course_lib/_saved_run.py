@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .checkpoint import built, read_checkpoint, save_checkpoint
+from .checkpoint import built, check_saved_vocabulary, read_checkpoint, save_checkpoint
 from .model import Config, PrefixLM
 from .training_record import Record
 
@@ -15,8 +15,9 @@ FORMAT = "course_lib.training.Run"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 
-def save_run(path, run: "Run") -> None:
-    """Write a run: its model, the optimizer's moments, its record, and what it was told."""
+def save_run(path, run: "Run", vocabulary) -> None:
+    """Write a run: its model, the optimizer's moments, its record, what it was told, and the vocabulary, if given."""
+    told = {} if vocabulary is None else {"vocabulary": run.model.check_vocabulary(vocabulary).fingerprint}
     with torch.device("meta"):
         made = {name: value.shape for name, value in PrefixLM(run.model.config).state_dict().items()}
     if made != {name: value.shape for name, value in run.model.state_dict().items()}:
@@ -26,13 +27,14 @@ def save_run(path, run: "Run") -> None:
     for weight, moments in run.optimizer.state.items():
         state |= {f"{moment} {names[weight]}": moments[moment] for moment in MOMENTS}
     frozen = [name for weight, name in names.items() if not weight.requires_grad]
-    about = {"record": run.record.to_json(), "evaluate_every": run.evaluate_every, "frozen": frozen}
+    about = {"record": run.record.to_json(), "evaluate_every": run.evaluate_every, "frozen": frozen, **told}
     save_checkpoint(path, run.model.config, state, about=about, format=FORMAT)
 
 
-def load_run(path, run_class: "type[Run]", batch_of, evaluate, device) -> "Run":
+def load_run(path, run_class: "type[Run]", batch_of, evaluate, vocabulary, device) -> "Run":
     """Return the run that was saved; ValueError, naming the file, if anything is wrong with it."""
     fields, state, about = read_checkpoint(path, FORMAT)
+    check_saved_vocabulary(path, about, vocabulary)
     tensors = {kind: {} for kind in ("model", *MOMENTS)}
     for key, value in state.items():
         kind, _, name = key.partition(" ")
@@ -42,11 +44,16 @@ def load_run(path, run_class: "type[Run]", batch_of, evaluate, device) -> "Run":
         record = Record.from_json(about["record"])
         for name in about["frozen"]:
             model.get_parameter(name).requires_grad_(False)
-        told = {"seed": record.seed, "objective": record.objective, "evaluate": evaluate}
-        told["evaluate_every"] = None if evaluate is None else about["evaluate_every"]
+        every = about["evaluate_every"]
+        told = {"seed": record.seed, "objective": record.objective}
+        if evaluate:
+            told |= {"evaluate": evaluate, "evaluate_every": every}
         run = run_class(model, batch_of, **record.settings, **told)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no valid run: {error}") from error
+    if evaluate is None and (every is not None or record.evaluations):
+        often = {None: "", 1: " every step"}.get(every, f" every {every} steps")
+        raise ValueError(f"{path} was evaluated{often}: pass evaluate=..., or evaluate=False to go on without")
     run.record = record
     names = {weight: name for name, weight in model.named_parameters()}
     for weight in (weight for group in run.optimizer.param_groups for weight in group["params"]):

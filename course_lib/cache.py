@@ -67,7 +67,8 @@ class KVCache(DecodingCache):
                   Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
                   two int64 more, however many layers there are. `nbytes` is all together.
 
-    A cache belongs to the weights that filled it, and is not differentiable. Memory is taken when it is made. A call
+    A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. It is not
+    differentiable. Memory is taken when it is made. A call
     that fails, or is interrupted while it computes, leaves it as it was.
     """
 
@@ -116,6 +117,7 @@ class KVCache(DecodingCache):
         new = [new_len] * self.batch_size if one else whole_numbers("new_len", new_len, or_one=True)
         new = self._check_prefix("new_len", new, self.lengths)
         self._check_mode()
+        self._check_weights()
         layers = len(self.keys)
         by_example = zip(self.prefix_lens, new, self.lengths, strict=True)
         stale = [[len(rows) for rows in stale_rows(*lens, layers)] for lens in by_example]

@@ -34,11 +34,16 @@ def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=N
     expected: the config that the model must have, if any. vocabulary: the one it must have been saved with, if any.
     """
     fields, state, about = read_checkpoint(path)
-    if vocabulary is not None and about.get("vocabulary") != vocabulary.fingerprint:
-        told = about.get("vocabulary")
-        with_what = "does not say with which vocabulary" if told is None else f"with another vocabulary ({told})"
-        raise ValueError(f"{path} was saved {with_what}, but {vocabulary!r} ({vocabulary.fingerprint}) is asked for")
+    check_saved_vocabulary(path, about, vocabulary)
     return built(path, model_class, config_class, fields, state, expected)
+
+
+def check_saved_vocabulary(path, about: dict, vocabulary) -> None:
+    """Refuse a file that was not saved with this vocabulary; any will do for None."""
+    told = about.get("vocabulary")
+    if vocabulary is not None and told != vocabulary.fingerprint:
+        how = "without saying with which vocabulary" if told is None else f"with another vocabulary ({told})"
+        raise ValueError(f"{path} was saved {how}, but {vocabulary!r} ({vocabulary.fingerprint}) is asked for")
 
 
 def built(path, model_class, config_class, fields: dict, state: dict[str, Tensor], expected=None):

@@ -31,6 +31,7 @@ class DecodingCache:
         self.last = torch.zeros(self.batch_size, model.config.dim, dtype=weight.dtype, device=weight.device)
         self.lengths = [0] * self.batch_size
         self.prefix_lens: list[int] | None = None
+        self._filled_by: list | None = None
 
     def next_logits(self) -> Tensor:
         """Return the logits of what follows each example's last token, (B, vocab_size), under the prefix as it is."""
@@ -38,12 +39,14 @@ class DecodingCache:
             raise ValueError(
                 f"example {self.lengths.index(0)} of the cache holds no token: nothing foretells the first"
             )
+        self._check_weights()
         with torch.no_grad():
             return self.model.logits(self.last)
 
     def _checked(self, tokens: Tensor, seen: Visibility) -> tuple[list[int], list[int]]:
         """Return how many real tokens this call brings each example, and its prefix length, once all goes on."""
         self._check_mode()
+        self._check_weights()
         batch, new = tokens.shape
         if batch != self.batch_size:
             raise ValueError(
@@ -74,6 +77,15 @@ class DecodingCache:
         if self.model.training and self.model.config.dropout > 0:
             raise ValueError("dropout would make every row of a cache another model's: call model.eval() first")
 
+    def _check_weights(self) -> None:
+        """Refuse a model whose weights are not those that filled the cache: what it holds would be another model's."""
+        if self._filled_by is None:
+            return
+        for holder, name, part, state in self._filled_by:
+            now = holder.get(name)
+            if now is not part or (state is not None and _state(now) != state):
+                raise ValueError("the model's weights have changed since this cache was filled: make a new one")
+
     def _check_prefix(self, name: str, prefix_lens: list, held: list[int]) -> list[int]:
         if len(prefix_lens) != self.batch_size:
             raise ValueError(
@@ -91,3 +103,16 @@ class DecodingCache:
         self.last[some] = x.detach()[some, last[some]].to(self.last.dtype)
         self.lengths = [held + count for held, count in zip(self.lengths, counts, strict=True)]
         self.prefix_lens = prefix_lens
+        if self._filled_by is None:
+            # Kept flat: to walk through the modules for each token would take several times as long as to look here.
+            self._filled_by = [
+                (holder, name, part, _state(part) if isinstance(part, Tensor) else None)
+                for module in self.model.modules()
+                for holder in (module._modules, module._parameters)
+                for name, part in holder.items()
+            ]
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    """Return what changes when a weight is written in place, or is given other memory, as .double() does."""
+    return 0 if weight.is_inference() else weight._version, weight.data_ptr()  # inference tensors count no versions

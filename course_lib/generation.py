@@ -49,20 +49,24 @@ def next_token_probs(
     top_k        keeps the k likeliest tokens.
     top_p        of those, keeps the fewest that together have at least this probability, but at least one.
 
-    What is kept is scaled to add up to 1. Sources: Fan et al. 2018, section 5.4 (top-k); Holtzman et al. 2020,
-    section 3.1 (top-p).
+    What is kept is scaled to add up to 1. A logit of -inf bans its token; ValueError for NaN, inf, and a row of nothing
+    but -inf. Sources: Fan et al. 2018, section 5.4 (top-k); Holtzman et al. 2020, section 3.1 (top-p).
     """
     if not isinstance(logits, Tensor) or logits.dim() != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be floats (batch, vocab_size), got {shown(logits)}")
     if logits.is_meta or logits.layout != torch.strided:
         raise ValueError(f"logits must be a dense tensor that holds values, got {shown(logits)}")
     temperature, top_k, top_p = check_sampling(temperature, top_k, top_p, logits.shape[1])
-    if not logits.isfinite().all():
-        raise ValueError("logits must be finite, got inf or NaN: did the training diverge?")
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    largest = logits.amax(1, keepdim=True)
+    if not largest.isfinite().all():  # NaN and inf are the largest of their row; so is -inf, if there is nothing else
+        raise ValueError(
+            "logits must be finite, or -inf for a token that is banned, but not in all of a row; "
+            "got NaN, inf, or a row of -inf: did the training diverge?"
+        )
     if temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1)
-    below = logits - logits.amax(1, keepdim=True)  # the largest is 0, and stays so however small the temperature is
+    below = logits - largest  # the largest is 0, and stays so however small the temperature is
     probs, ids = (below / temperature).masked_fill(below == 0, 0).softmax(1).sort(dim=1, descending=True, stable=True)
     if top_k is not None:
         probs[:, top_k:] = 0
@@ -80,9 +84,14 @@ def read_prompt(prompt, *, lengths=None, prefix_len=None, device=None) -> tuple[
     prefix_len, all of it is prefix. An empty example is an error, for nothing foretells its first token.
     """
     if isinstance(prompt, (list, tuple, range)):
+        if any(isinstance(one, (list, tuple)) or (isinstance(one, Tensor) and one.dim() > 0) for one in prompt[:1]):
+            raise TypeError(f"prompt must be a list of ids, got one of {shown(prompt[0])}: a batch is a tensor (B, T)")
         prompt = torch.tensor(whole_numbers("prompt", prompt), dtype=torch.int64, device=device)
     if not isinstance(prompt, Tensor) or prompt.dim() not in (1, 2):
-        raise ValueError(f"prompt must be a list of ids, or a tensor (length,) or (batch, length), got {shown(prompt)}")
+        hint = ": vocabulary.encode(text) returns the ids of a text" if isinstance(prompt, str) else ""
+        raise ValueError(
+            f"prompt must be a list of ids, or a tensor (length,) or (batch, length), got {shown(prompt)}{hint}"
+        )
     if prompt.dim() == 1:
         prompt = prompt[None]
     batch, total = prompt.shape

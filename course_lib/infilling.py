@@ -92,6 +92,8 @@ def infill(
     max_tokens  the most words in a blank; one that is not closed by then stays so.
     temperature, top_k, top_p, seed   as in `PrefixLM.generate`; temperature 0 always takes the likeliest token.
 
+    Of the special tokens none but END is ever written into a blank.
+
     All is checked at once. ValueError for a text without a blank, or a vocabulary of another size than the model's;
     UnknownWordsError for words that are not known.
     """
@@ -100,10 +102,21 @@ def infill(
     model.check_vocabulary(vocabulary)
     if not model.config.has_blocks:
         raise ValueError(f"model must have block positions, but its positions are {model.config.positions!r}")
-    pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text) if isinstance(text, str) else []
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, got {shown(text)}")
+    pieces = re.split(r"(?<!\w)_{3,}(?!\w)", text)
     if len(pieces) < 2:
-        raise ValueError(f"text must be a str with at least one blank, {BLANK}, got {short(text)}")
+        raise ValueError(
+            f"text must have at least one blank, {BLANK}, got {short(text)}: a blank is three underscores or more, "
+            "with no letter, digit or underscore beside them"
+        )
     parts = [vocabulary.encode(piece) for piece in pieces]
+    for i, between in enumerate(parts[1:-1]):
+        if not between:  # `blank_infilling` never lays out two marks side by side: no model has seen them
+            raise ValueError(
+                f"text must have a word between any two blanks, but blanks {i} and {i + 1} touch; "
+                f"write one {BLANK} for both"
+            )
     mask_id = vocabulary.MASK if mask_id is None else whole_number("mask_id", mask_id, high=len(vocabulary) - 1)
     blanks = len(parts) - 1
     order = list(range(blanks)) if order is None else whole_numbers("order", order)
@@ -126,6 +139,8 @@ def infill(
     device = model.embedding.weight.device
     rng = None if seed is None else torch.Generator(device).manual_seed(whole_number("seed", seed))
     choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    banned = torch.arange(len(vocabulary), device=device) < vocabulary.first_word
+    banned[vocabulary.END] = False
 
     def steps() -> Iterator[BlankStep]:
         cache, seen = KVCache(model, 1, capacity=need), Visibility(len(context))
@@ -142,7 +157,7 @@ def infill(
                 read([token], [places[blank]], [within])
                 if within > max_tokens:
                     break  # the blank is full; its last word was read for the blanks that come later
-                probs = next_token_probs(cache.next_logits(), **choose)
+                probs = next_token_probs(cache.next_logits().masked_fill(banned, -torch.inf), **choose)
                 token = int(probs.argmax() if temperature == 0 else torch.multinomial(probs, 1, generator=rng))
                 yield BlankStep(blank, token, probs[0])
                 if token == vocabulary.END:

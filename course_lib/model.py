@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_device, short, shown
+from ._check import check_device, short, shown, usable_device
 from .cache import KVCache
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import POSITIONS, Config
@@ -29,7 +29,7 @@ from .loss import default_loss_mask, masked_loss
 from .masks import Visibility
 from .positions import LearnedPositions, check_ids, check_positions, document_positions
 from .state_cache import StateCache
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, check_vocabulary
 
 __all__ = ["POSITIONS", "Config", "PrefixLM"]
 
@@ -208,14 +208,15 @@ class PrefixLM(nn.Module):
         """Read what `save` wrote, on the CPU unless device is given.
 
         ValueError, naming the file, if it is damaged, foreign, not of this config, or was not saved with this
-        vocabulary.
+        vocabulary; and for a device that torch cannot use here.
         """
-        vocabulary = None if vocabulary is None else _as_vocabulary(vocabulary)
+        vocabulary = None if vocabulary is None else check_vocabulary(vocabulary)
+        device = usable_device("device", device)
         return load_checkpoint(path, cls, Config, config, vocabulary).to(device)
 
     def check_vocabulary(self, vocabulary) -> Vocabulary:
         """Return a vocabulary that has an id for each row of the model's table; TypeError or ValueError otherwise."""
-        if len(_as_vocabulary(vocabulary)) != self.config.vocab_size:
+        if len(check_vocabulary(vocabulary)) != self.config.vocab_size:
             raise ValueError(
                 f"vocabulary must be the model's own: it has {len(vocabulary)} tokens, and the model's vocab_size is "
                 f"{self.config.vocab_size}"
@@ -263,12 +264,6 @@ class PrefixLM(nn.Module):
             raise ValueError("block_positions need positions beside them, got None")
         blocks = torch.zeros_like(positions) if block_positions is None else block_positions
         return _with_blocks(positions, blocks, tokens.shape)
-
-
-def _as_vocabulary(value) -> Vocabulary:
-    if not isinstance(value, Vocabulary):
-        raise TypeError(f"vocabulary must be a Vocabulary, got {shown(value)}")
-    return value
 
 
 def _with_blocks(positions: Tensor, block_positions: Tensor, shape) -> Tensor:

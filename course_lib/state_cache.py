@@ -24,8 +24,8 @@ class StateCache(DecodingCache):
 
     states   per layer, a `LinearState`; None before the first call.
 
-    The prefix cannot be changed afterwards: a sum does not tell what was added when. It is not differentiable. A call
-    that fails leaves the cache as it was.
+    The prefix cannot be changed afterwards: a sum does not tell what was added when. Nor can the weights, as with a
+    `KVCache`. It is not differentiable. A call that fails leaves the cache as it was.
     """
 
     _mend = "a state cannot be taken apart; begin with a new cache"

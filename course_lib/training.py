@@ -20,13 +20,15 @@ from contextlib import contextmanager
 import torch
 
 from ._batch import read_batch
-from ._check import mixed_seed, real_number, shown, whole_number
+from ._check import mixed_seed, real_number, shown, usable_device, whole_number
 from ._interrupts import interrupts
 from ._saved_run import load_run, save_run
 from .generation import evaluating
+from .glm import BlankInfilling
 from .model import PrefixLM
 from .objectives import Example
 from .training_record import Record, machine, today
+from .vocabulary import Vocabulary, check_vocabulary
 
 __all__ = ["Record", "Run", "learning_rate_at", "target_loss"]
 
@@ -55,9 +57,9 @@ class Run:
     """A model on its way through its training.
 
     model           a PrefixLM; it is trained where it lies.
-    batch_of        batch_of(step) returns what step 0, 1, ... reads: an Example of a batch, or a dict of arguments of
-                    PrefixLM.forward, targets included. It must depend on the step alone, not on what it was asked
-                    before; it is moved to the model's device.
+    batch_of        batch_of(step) returns what step 0, 1, ... reads: an Example or a BlankInfilling of a batch, or a
+                    dict of arguments of PrefixLM.forward, targets included. It must depend on the step alone, not on
+                    what it was asked before; it is moved to the model's device.
     steps           how many there are in all.
     learning_rate   the peak; see `learning_rate_at` for `warmup` and `cooldown`, in steps; unless given, a tenth and a
                     quarter of all.
@@ -75,7 +77,7 @@ class Run:
     def __init__(
         self,
         model: PrefixLM,
-        batch_of: Callable[[int], Example | dict],
+        batch_of: Callable[[int], Example | BlankInfilling | dict],
         *,
         steps: int,
         learning_rate: float = 3e-3,
@@ -180,28 +182,32 @@ class Run:
             self._training.release()
         return self.record
 
-    def save(self, path) -> None:
+    def save(self, path, *, vocabulary: Vocabulary | None = None) -> None:
         """Write the run to a file: the weights, the optimizer's moments and the record, between two steps.
 
+        vocabulary: the one of the model, if any; its fingerprint is kept, and `load` can ask for it.
+
         It may be called from `on_step`. RuntimeError while another thread trains; ValueError for a model with other
-        weights than its config says, such as that of `recall`.
+        weights than its config says, such as that of `recall`, and for a vocabulary of another size.
         """
         if self._training.locked() and self._thread != threading.get_ident():
             raise RuntimeError(
                 "this run is being trained in another thread; save it in its on_step, or stop() it first"
             )
-        save_run(path, self)
+        save_run(path, self, vocabulary)
 
     @classmethod
-    def load(cls, path, *, batch_of, evaluate=None, device=None) -> "Run":
+    def load(cls, path, *, batch_of, evaluate=None, vocabulary: Vocabulary | None = None, device=None) -> "Run":
         """Read what `save` wrote, and go on as if nothing had happened in between, on the CPU unless device is given.
 
-        batch_of, evaluate: as the run was made with; no file holds a function. What was recorded stays, the machine
-        and the date of the beginning too; a number that an evaluation found and that was not finite is NaN. ValueError,
-        naming the file, if it is damaged or foreign.
+        batch_of, evaluate: as the run was made with; no file holds a function. evaluate=False goes on without. What was
+        recorded stays, the machine and the date of the beginning too; a number that an evaluation found and that was
+        not finite is NaN. ValueError, naming the file, if it is damaged or foreign, was not saved with this vocabulary,
+        or was evaluated and no evaluate is given; and for a device that torch cannot use here.
         """
-        _check_functions(batch_of, evaluate)
-        return load_run(path, cls, batch_of, evaluate, device)
+        _check_functions(batch_of, None if evaluate is False else evaluate)
+        vocabulary = None if vocabulary is None else check_vocabulary(vocabulary)
+        return load_run(path, cls, batch_of, evaluate, vocabulary, usable_device("device", device))
 
     def _take_step(self) -> None:
         started, step = time.perf_counter(), self.step
@@ -224,6 +230,7 @@ class Run:
         self._committing = True  # what belongs together: no interrupt may come in between
         try:
             self.optimizer.step()
+            torch.autograd.graph.increment_version(self._weights)  # fused steps do not, and a cache tells by it
             self.record.add_step(value, read, taught, time.perf_counter() - started)
         finally:
             self._committing = False
@@ -240,15 +247,17 @@ class Run:
 def target_loss(model: PrefixLM, examples) -> float:
     """Return the mean loss of all tokens that carry it, over a batch of examples or several.
 
-    examples: an Example of a batch, or a dict of arguments of `PrefixLM.forward`, targets included; or an iterable of
-    such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
+    examples: an Example or a BlankInfilling of a batch, or a dict of arguments of `PrefixLM.forward`, targets included;
+    or an iterable of such. Dropout is off. 0 if no token carries loss. TypeError or ValueError for anything else.
     """
     if not isinstance(model, PrefixLM):
         raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
-    if isinstance(examples, (Example, dict)):
+    if isinstance(examples, (Example, BlankInfilling, dict)):
         examples = [examples]
     elif not isinstance(examples, Iterable):
-        raise TypeError(f"examples must be an Example, a dict, or a list of them, got {shown(examples)}")
+        raise TypeError(
+            f"examples must be an Example, a BlankInfilling, a dict, or a list of them, got {shown(examples)}"
+        )
     total, count = 0.0, 0
     with evaluating(model):
         for i, example in enumerate(examples):

@@ -1,5 +1,6 @@
 """The cache against reading everything anew, and staleness against comparing the rows of two prefills."""
 
+import copy
 import dataclasses
 import random
 
@@ -11,6 +12,7 @@ from course_lib.glm import blank_infilling
 from course_lib.masks import Visibility, prefix_mask
 from course_lib.model import Config, PrefixLM
 from course_lib.state_cache import StateCache
+from course_lib.training import Run
 
 VOCAB = 13
 SMALL = Config(vocab_size=VOCAB, dim=12, layers=3, heads=2, kv_heads=1, max_len=16)
@@ -317,6 +319,42 @@ def test_a_cache_is_of_one_model():
         other(tokens, 1, cache=cache)
     with pytest.raises(TypeError, match="cache must be a KVCache or a StateCache, got <object"):
         other(tokens, 1, cache=object())
+
+
+def trained(model):
+    tokens = some_tokens(1, 5)
+    Run(model, lambda step: {"tokens": tokens, "prefix_len": 2, "targets": tokens}, steps=1).train()
+
+
+def loaded(model):
+    model.load_state_dict({name: weight + 1 for name, weight in model.state_dict().items()})
+
+
+def replaced(model):
+    model.blocks[1] = copy.deepcopy(model.blocks[1])
+
+
+@pytest.mark.parametrize("attention", ["softmax", "linear"])
+@pytest.mark.parametrize("change", [trained, loaded, replaced, PrefixLM.double])
+def test_a_cache_is_of_the_weights_that_filled_it(attention, change):
+    model, tokens = made(attention=attention), some_tokens(1, 5)
+    cache = (KVCache if attention == "softmax" else StateCache)(model, 1)
+    model(tokens, 2, cache=cache)
+    model(tokens[:, :1], 2, cache=cache)  # the same weights go on
+    change(model)
+    calls = [cache.next_logits, lambda: model(tokens[:, :1], 2, cache=cache)]
+    for call in [*calls, lambda: cache.extend_prefix(3)] if attention == "softmax" else calls:
+        with pytest.raises(ValueError, match="weights have changed since this cache was filled: make a new one"):
+            call()
+    assert cache.lengths == [6]
+
+
+def test_weights_without_versions_fill_a_cache_too():
+    with torch.inference_mode():
+        model, tokens = made(), some_tokens(1, 5)
+        cache = KVCache(model, 1)
+        model(tokens[:, :4], 2, cache=cache)
+        torch.testing.assert_close(model(tokens[:, 4:], 2, cache=cache)[0], model(tokens, 2)[0][:, 4:], **CLOSE)
 
 
 def test_refusals_in_words():

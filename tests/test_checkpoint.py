@@ -89,11 +89,13 @@ def test_a_model_knows_its_vocabulary_again(tmp_path):
     rewritten(path, about={"vocabulary": Vocabulary(["b", "a"], sentinels=1).fingerprint})
     refused(path, "was changed after it was written")
     model.save(path)
-    refused(path, "does not say with which vocabulary", vocabulary=WORDS)
+    refused(path, "was saved without saying with which vocabulary", vocabulary=WORDS)
     with pytest.raises(
         ValueError, match=r"vocabulary must be the model's own: it has 18 tokens, and the model's .* 17"
     ):
         model.save(path, vocabulary=Vocabulary(["a", "b", "c"], sentinels=1))
+    with pytest.raises(ValueError, match="device must be a device that torch can use here, got 'gpu'"):
+        PrefixLM.load(path, device="gpu")
     for call in (model.save, PrefixLM.load):
         with pytest.raises(TypeError, match=r"vocabulary must be a Vocabulary, got \['a'\]"):
             call(path, vocabulary=["a"])

@@ -58,6 +58,16 @@ def test_ties_keep_exactly_k_and_zero_takes_the_first():
     assert next_token_probs(torch.tensor([[1.0, 4.0, 4.0]]), temperature=0).tolist() == [[0, 1, 0]]
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"temperature": 5e-324}, {"top_k": 3}, {"top_p": 0.9}])
+def test_a_token_at_minus_infinity_is_as_if_it_were_not_there(options):
+    logits = torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    banned = logits.clone()
+    banned[:, [0, 5]] = -math.inf
+    probs, left = next_token_probs(banned, **options), [1, 2, 3, 4, 6, 7]
+    assert probs[:, [0, 5]].sum() == 0
+    torch.testing.assert_close(probs[:, left], next_token_probs(logits[:, left], **options))
+
+
 @pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 1e30, 1e308])
 def test_no_temperature_overflows(temperature):
     probs = next_token_probs(torch.tensor([[-60.0, 80.0, 0.0]]), temperature=temperature)
@@ -93,8 +103,9 @@ def test_other_refusals():
     for wrong in ({"temperature": "hot"}, {"temperature": True}, {"top_p": "all"}, {"top_k": 2.0}):
         with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be a"):
             next_token_probs(torch.zeros(1, 4), **wrong)
-    with pytest.raises(ValueError, match="did the training diverge"):
-        next_token_probs(torch.tensor([[0.0, math.nan]]))
+    for wrong in ([0.0, math.nan], [0.0, math.inf], [-math.inf, math.nan], [-math.inf, -math.inf]):
+        with pytest.raises(ValueError, match=r"-inf for a token that is banned, .* did the training diverge"):
+            next_token_probs(torch.tensor([[0.0, 1.0], wrong]))
     with pytest.raises(ValueError, match="logits must be floats"):
         next_token_probs(torch.zeros(4))
 
@@ -115,10 +126,15 @@ def test_a_prompt_is_read_in_each_of_its_forms():
         read_prompt(torch.zeros(2, 5, dtype=torch.int64), lengths=[2])
     with pytest.raises(ValueError, match=r"lengths\[1\] must be from 0 to the length of the prompt = 5, got 6"):
         read_prompt(torch.zeros(2, 5, dtype=torch.int64), lengths=[2, 6])
-    with pytest.raises(ValueError, match="prompt must be a list of ids, or a tensor"):
+    with pytest.raises(ValueError, match=r"prompt must be a list of ids, or a tensor .*: vocabulary.encode\(text\)"):
         read_prompt("once upon a time")
     with pytest.raises(TypeError, match=r"prompt\[1\] must be a whole number, got 'b'"):
         read_prompt([1, "b"])
+    for batch in ([[1, 2], [3]], [torch.tensor([1, 2])]):
+        with pytest.raises(
+            TypeError, match=r"prompt must be a list of ids, got one of .*: a batch is a tensor \(B, T\)"
+        ):
+            read_prompt(batch)
 
 
 def test_every_part_keeps_its_mode():

@@ -41,7 +41,8 @@ def naively(model, pieces, order, max_tokens, mask=WORDS.MASK):
             tokens, positions, blocks = [*tokens, token], [*positions, places[blank]], [*blocks, within]
             at = {"positions": torch.tensor(positions), "block_positions": torch.tensor(blocks)}
             with torch.no_grad():
-                token = int(model(torch.tensor([tokens]), context, **at)[0][0, -1].argmax())
+                logits = model(torch.tensor([tokens]), context, **at)[0][0, -1].tolist()
+            token = max([WORDS.END, *range(WORDS.first_word, len(WORDS))], key=logits.__getitem__)
             within += 1
             if token != WORDS.END:
                 answers[blank].append(token)
@@ -81,6 +82,19 @@ def test_the_text_grows_word_by_word():
     assert all(len(answer) <= 2 for answer in filling.answers)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 3.0])
+def test_no_special_token_but_end_is_ever_written(temperature):
+    model = made(dim=32)
+    with torch.no_grad():  # of all tokens the special ones are likeliest, END behind them
+        model.embedding.weight[WORDS.first_word :] *= 0.1
+    steps = list(infill(model, WORDS, "a ___ b ___.", temperature=temperature, seed=0))
+    written = {step.id for step in steps}
+    assert written <= {WORDS.END, *range(WORDS.first_word, len(WORDS))}
+    assert all(
+        step.probs[: WORDS.END].sum() == 0 == step.probs[WORDS.END + 1 : WORDS.first_word].sum() for step in steps
+    )
+
+
 def test_the_model_is_left_as_it_was_and_a_seed_repeats():
     model = made().train()
     drawn = [[step.id for step in infill(model, WORDS, "a ___ b", temperature=1.0, seed=seed)] for seed in (3, 3, 4)]
@@ -94,7 +108,10 @@ def test_the_model_is_left_as_it_was_and_a_seed_repeats():
         ("a b", {}, ValueError, "at least one blank, ___, got 'a b'"),
         ("a__b", {}, ValueError, "at least one blank"),
         ("", {}, ValueError, "at least one blank"),
-        (None, {}, ValueError, "at least one blank"),
+        ("the b___n [MASK] __", {}, ValueError, "a blank is three underscores or more, with no letter, digit or und"),
+        (None, {}, TypeError, "text must be a str, got None"),
+        (["a ___"], {}, TypeError, "text must be a str, got .*list"),
+        ("a ___ b ___ ____ c", {}, ValueError, "blanks 1 and 2 touch; write one ___ for both"),
         ("a ___ zebra", {}, UnknownWordsError, "zebra"),
         ("a ___ b", {"order": [1]}, ValueError, r"order must name each of the 1 blanks once, 0\.\.0, got \[1\]"),
         ("a ___ b ___", {"order": [0]}, ValueError, "order must name each of the 2 blanks"),

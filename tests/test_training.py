@@ -10,9 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from course_lib.checkpoint import digest
+from course_lib.glm import blank_infilling, collate_blanks
 from course_lib.model import Config, PrefixLM
 from course_lib.objectives import Example, prefix_lm_batch
 from course_lib.training import Run, learning_rate_at, target_loss
+from course_lib.vocabulary import Vocabulary
 
 STEPS = 8
 
@@ -165,6 +167,24 @@ def test_a_dict_of_arguments_is_a_batch_too_and_its_default_loss_mask_is_the_mod
     assert ours.record.tokens_taught == theirs.record.tokens_taught
 
 
+def test_a_batch_of_blanks_is_its_arguments():
+    def blanks(step):
+        ids = {"mask_id": 8, "start_id": 9, "end_id": 10}
+        return collate_blanks([blank_infilling(range(7), [(1, 3)], **ids), blank_infilling([4, 5], [(0, 1)], **ids)], 0)
+
+    runs = [
+        a_run(model=small_model(positions="glm"), batch_of=batch_of)
+        for batch_of in (blanks, lambda step: blanks(step).arguments())
+    ]
+    for run in runs:
+        run.train()
+    assert bits(runs[0]) == bits(runs[1])
+    assert runs[0].record.tokens_read[0] == 6 + 3 + 2 + 2
+    assert runs[0].record.tokens_taught[0] == 3 + 2
+    model = runs[0].model
+    assert target_loss(model, blanks(0)) == target_loss(model, blanks(0).arguments()) > 0
+
+
 # --- the same again, bit for bit -------------------------------------------------------------------------------------
 
 
@@ -231,6 +251,39 @@ def test_a_run_that_was_saved_and_loaded_is_the_run_in_one(uninterrupted, tmp_pa
     assert len(measured) == 5  # none was repeated
     assert (run.record.objective, run.record.seed, run.record.settings) == ("stories", 5, whole.record.settings)
     assert os.listdir(tmp_path) == ["run.pt"]
+
+
+@pytest.mark.parametrize(("every", "often"), [(2, " every 2 steps"), (1, " every step"), (None, "")])
+def test_a_run_that_was_evaluated_goes_on_without_only_if_told_to(uninterrupted, tmp_path, every, often):
+    path = tmp_path / "run.pt"
+    run = a_run(evaluate=lambda model: {"loss": 1.0}, evaluate_every=every)
+    run.train(3)
+    run.save(path)
+    with pytest.raises(ValueError, match=rf"run\.pt was evaluated{often}: pass evaluate=\.\.\., or evaluate=False"):
+        Run.load(path, batch_of=batch_of)
+    again = Run.load(path, batch_of=batch_of, evaluate=False)
+    again.train()
+    assert bits(again) == uninterrupted
+    assert again.record.evaluations == run.record.evaluations
+
+
+def test_a_run_knows_its_vocabulary_and_where_it_can_go(tmp_path):
+    words, path = Vocabulary(["a", "b"], sentinels=0), tmp_path / "run.pt"
+    run = a_run(model=PrefixLM(Config(vocab_size=len(words), dim=8, layers=1, heads=1)))
+    run.save(path)
+    with pytest.raises(ValueError, match=r"run\.pt was saved without saying with which vocabulary"):
+        Run.load(path, batch_of=batch_of, vocabulary=words)
+    run.save(path, vocabulary=words)
+    Run.load(path, batch_of=batch_of)
+    assert Run.load(path, batch_of=batch_of, vocabulary=Vocabulary(["a", "b"], sentinels=0)).step == 0
+    with pytest.raises(ValueError, match=r"run\.pt was saved with another vocabulary"):  # of one size
+        Run.load(path, batch_of=batch_of, vocabulary=Vocabulary(["b", "a"], sentinels=0))
+    with pytest.raises(ValueError, match="vocabulary must be the model's own"):
+        run.save(path, vocabulary=Vocabulary(["a"], sentinels=0))
+    with pytest.raises(TypeError, match="vocabulary must be a Vocabulary, got 3"):
+        Run.load(path, batch_of=batch_of, vocabulary=3)
+    with pytest.raises(ValueError, match="device must be a device that torch can use here, got 'gpu'"):
+        Run.load(path, batch_of=batch_of, device="gpu")
 
 
 def test_a_run_of_half_frozen_16_bit_weights_goes_on_too(tmp_path):
@@ -465,9 +518,12 @@ def test_target_loss_is_the_mean_over_tokens_not_over_batches():
 @pytest.mark.parametrize(
     ("examples", "says"),
     [
-        ([3], r"examples\[0\] must be an Example, or a dict with tokens, prefix_len and targets, got 3"),
+        (
+            [3],
+            r"examples\[0\] must be an Example, a BlankInfilling, or a dict with tokens, prefix_len and targets, got 3",
+        ),
         ([batch_of(0), {"tokens": 1}], r"examples\[1\] must be an Example, .*, got a dict of \['tokens'\]"),
-        (math.nan, "examples must be an Example, a dict, or a list of them, got nan"),
+        (math.nan, "examples must be an Example, a BlankInfilling, a dict, or a list of them, got nan"),
     ],
 )
 def test_what_is_no_example_has_no_loss(examples, says):
@@ -503,7 +559,7 @@ def test_what_is_refused(options, error, says):
 @pytest.mark.parametrize(
     ("batch", "says"),
     [
-        (None, "must return an Example"),
+        (None, "must return an Example, a BlankInfilling, or a dict"),
         ({"tokens": torch.zeros(1, 2)}, r"a dict of \['tokens'\]"),
         (batch_of(0)._replace(inputs=batch_of(0).inputs[0]), r"tokens \(batch, length\)"),
         (batch_of(0)._replace(loss_mask=[True] * 8), r"loss_mask must be a tensor of shape \(8,\) or \(4, 8\), got"),
