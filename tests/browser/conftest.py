@@ -13,6 +13,7 @@ provokes an error on purpose clears `page.errors`.
 """
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -175,9 +176,18 @@ def gallery_page(new_page, own_progress):
     """Return `load(*, viewport, **context) -> gallery.Gallery`, with a record of progress of its own."""
     from gallery import ADDRESS, Gallery, specimens
 
+    from course_lib.classroom.race_explorer import KernelRaceExplorer
+
+    made = []
+
     def load(*, viewport=(1000, 1000), names=None, **context):
         widgets = specimens()
         shown = {name: widgets[name] for name in names or widgets}
+        made.extend(shown.values())
         return Gallery(new_page(viewport=viewport, local=(ADDRESS,), **context), shown)
 
-    return load
+    yield load
+    for race in (one for one in made if isinstance(one, KernelRaceExplorer)):
+        race._stop.set()
+        while race.busy:  # a thread that computes when Python ends would abort it
+            time.sleep(0.05)
