@@ -14,11 +14,9 @@ import sys
 from pathlib import Path
 
 import nbformat
-import torch
 from lesson_time import estimate_minutes, minutes_by_part
 
 from course_lib._files import write_whole
-from course_lib.training_record import machine, today
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_YET = "not measured yet"
@@ -51,6 +49,10 @@ def read_record(name: str, folder: Path = ROOT / "benchmarks") -> dict | None:
 
 def write_record(path: Path, command: str, **found) -> None:
     """Write what was measured here and now, with the machine, the date and the command, and the tables anew."""
+    import torch  # here alone: it takes a second, and --check does without
+
+    from course_lib.training_record import machine, today
+
     where = {"machine": machine(torch.device("cpu")), "date": today(), "command": command}
     write_whole(path, json.dumps(where | found, indent=1) + "\n")
     write_all()
