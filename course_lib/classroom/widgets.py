@@ -156,17 +156,11 @@ class HeardWhileBusy(CourseWidget):
     """A widget whose browser is heard in a thread of its own, also while a cell of its kernel computes: for Stop.
 
     JupyterLab asks for that thread (a subshell), but ipykernel, from 7.4 on, delivers to whoever spoke last through the
-    widget: to the cell, behind which Stop would wait until all is over. Without that note, JupyterLab has its way.
-    Where there is no such note, or there are no subshells, this does nothing.
+    widget: to the cell, behind which Stop would wait until all is over. Here JupyterLab has its way. In a kernel that
+    does so by itself, or has no subshells, this does nothing.
     """
 
     def open(self) -> None:
         super().open()
-        self._forget_who_spoke()
-
-    def _send(self, msg, buffers=None) -> None:
-        super()._send(msg, buffers)
-        self._forget_who_spoke()
-
-    def _forget_who_spoke(self) -> None:
-        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = lambda data, asked: asked
