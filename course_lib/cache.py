@@ -68,8 +68,8 @@ class KVCache(DecodingCache):
                   two int64 more, however many layers there are. `nbytes` is all together.
 
     A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. It is not
-    differentiable. Memory is taken when it is made. A call
-    that fails, or is interrupted while it computes, leaves it as it was.
+    differentiable. Memory is taken when it is made. A call that fails, or is interrupted while it computes, leaves it
+    as it was.
     """
 
     _mend = "rows would be stale; change them with cache.extend_prefix"

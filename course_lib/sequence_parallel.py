@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._check import check_device, check_flag, one_or_each, real_number, shown
+from ._check import check_device, check_flag, one_or_each, shown
 from ._group import Traffic, Wires
 from ._sequence_states import Outside, joined
-from .kernels._inputs import check_qkv, check_state
+from .kernels._inputs import check_choices, check_qkv, check_state
 from .kernels.linear import LinearState, prefix_linear_attention
 from .sequence_costs import first_of_target
 
@@ -81,11 +81,7 @@ def sequence_parallel_prefix_linear_attention(
     said, trouble = {}, None
     try:
         check_qkv(q, k, v)
-        choices = {
-            "scale": real_number("scale", scale),
-            "normalize": check_flag("normalize", normalize),
-            "eps": real_number("eps", eps, low=0),
-        }
+        choices = check_choices(scale, normalize, eps)
         check_flag("return_state", return_state)
         check_device("prefix_len", prefix_len, q.device)
         prefix_len = one_or_each("prefix_len", prefix_len, q.shape[0])  # how large it may be is not known yet

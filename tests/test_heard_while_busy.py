@@ -1,4 +1,4 @@
-"""A widget hears its browser while a cell of the kernel computes: a real kernel, and a client in the browser's place."""
+"""A widget hears its browser while a cell computes: a real kernel, and a client in the browser's place."""
 
 import pytest
 from jupyter_client import KernelManager

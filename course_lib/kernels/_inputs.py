@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .._check import check_device, one_or_each, shown
+from .._check import check_device, check_flag, one_or_each, real_number, shown
 from ..masks import Visibility
 from .reference import LinearState, state_dtype
 
@@ -29,6 +29,15 @@ def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise TypeError(f"{name} must have the dtype of q, {q.dtype}, got {value.dtype}")
         if value.device != q.device:
             raise ValueError(f"{name} must be on the device of q, {q.device}, got {value.device}")
+
+
+def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float | bool]:
+    """Return what a linear kernel is told besides its tensors, by name."""
+    return {
+        "scale": real_number("scale", scale),
+        "normalize": check_flag("normalize", normalize),
+        "eps": real_number("eps", eps, low=0),
+    }
 
 
 def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:

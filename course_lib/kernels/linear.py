@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch._compile import _disable_dynamo
 
-from .._check import check_flag, one_of, real_number
+from .._check import check_flag, one_of
 from ..masks import Visibility
 from . import reference
 from ._inputs import (
+    check_choices,
     check_packed,
     check_prefix_len,
     check_qkv,
@@ -94,11 +95,7 @@ def prefix_linear_attention(
     3.2.1. JRT-RNN's layer of nearly the same name is another function: there the prefix is seen by two streams.
     """
     check_qkv(q, k, v)
-    choices = {
-        "scale": real_number("scale", scale),
-        "normalize": check_flag("normalize", normalize),
-        "eps": real_number("eps", eps, low=0),
-    }
+    choices = check_choices(scale, normalize, eps)
     check_flag("return_state", return_state)
     one_of("backend", backend, BACKENDS)
     documents = None
@@ -145,11 +142,7 @@ def linear_attention_step(
     check_qkv(q, k, v)
     if q.shape[2] != 1:
         raise ValueError(f"q must hold one token, (batch, heads, 1, features), got shape {tuple(q.shape)}")
-    choices = {
-        "scale": real_number("scale", scale),
-        "normalize": check_flag("normalize", normalize),
-        "eps": real_number("eps", eps, low=0),
-    }
+    choices = check_choices(scale, normalize, eps)
     state = empty_state(q, v) if state is None else check_state("state", state, q, v, normalize)
     with torch.autocast(q.device.type, enabled=False):
         return reference.linear_recurrence(q, k, v, 0, state, **choices)

@@ -1,4 +1,4 @@
-// What the explorers that count are made of: choices, sliders over a list, and texts that keep their place.
+// What the explorers that count are made of: choices, sliders, and texts that keep their place.
 
 const powers = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => 2 ** (from + n));
 
@@ -23,23 +23,34 @@ function segments(name, choose) {
   };
 }
 
-/** A slider over a list of numbers: `choose` gets the number. `aloud` is what a screen reader says of it. */
-function stopSlider(name, choose) {
-  const id = uniqueId("slider");
-  let numbers = [];
-  const input = h("input", { id, type: "range", min: "0", step: "1", oninput: () => choose(numbers[input.value]) });
-  const value = h("span", { class: "course-number", "aria-hidden": "true" });
+/** A slider from `min` up to what `show` names as the most. `aloud` is what a screen reader says of where it stands. */
+function slider(name, choose, min = 0) {
+  const id = uniqueId("slider"), value = h("span", { class: "course-number", "aria-hidden": "true" }); // prettier-ignore
+  const input = h("input", { id, type: "range", min, step: 1, oninput: () => choose(Number(input.value)) });
   const box = h("div", { class: "course-range" }, h("label", { for: id }, name), value, input);
   return {
+    input,
     box,
-    show(list, number, text, aloud = text, off = false) {
-      numbers = list;
-      input.max = list.length - 1;
-      input.value = list.indexOf(number);
+    show(now, most, text, aloud = text, off = false) {
+      input.max = most;
+      input.value = now;
       input.disabled = off;
       box.classList.toggle("is-off", off);
       input.setAttribute("aria-valuetext", aloud);
       setText(value, text);
+    },
+  };
+}
+
+/** A slider over a list of numbers: `choose` gets the number. */
+function stopSlider(name, choose) {
+  let numbers = [];
+  const { box, show } = slider(name, (n) => choose(numbers[n]));
+  return {
+    box,
+    show(list, number, ...words) {
+      numbers = list;
+      show(list.indexOf(number), list.length - 1, ...words);
     },
   };
 }

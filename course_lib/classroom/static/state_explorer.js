@@ -35,9 +35,9 @@ function render({ model, el }) {
     event.preventDefault();
     player.toggle();
   });
-  const facts = slider("Facts", (value) => change(refit(state(), { facts: value })), 1, MOST_FACTS);
+  const facts = slider("Facts", (value) => change(refit(state(), { facts: value })), 1);
   const prefix = slider("Prefix, at once", (value) => change(refit(state(), { prefix_len: value })));
-  const features = slider("Features of a key", (value) => change({ features: FEATURES[value] }), 0, FEATURES.length - 1);
+  const features = slider("Features of a key", (value) => change({ features: FEATURES[value] }));
   const told = uniqueId("st-told");
   const maps = segments("Feature map φ", (name) => change(name === "identity" ? { feature_map: name, normalize: false } : { feature_map: name }));
   const normalize = h("input", { type: "checkbox", "aria-describedby": told, onclick: (event) => {
@@ -199,21 +199,6 @@ function render({ model, el }) {
     saver.flush();
     player.dispose();
     stops.forEach((stopOne) => stopOne());
-  };
-}
-
-function slider(name, choose, min = 0, max = 1) {
-  const id = uniqueId("st-range"), value = h("span", { class: "course-number", "aria-hidden": "true" }); // prettier-ignore
-  const input = h("input", { id, type: "range", min, max, step: 1, oninput: () => choose(Number(input.value)) });
-  return {
-    input,
-    box: h("div", { class: "course-range" }, h("label", { for: id }, name), value, input),
-    show(now, most, text) {
-      input.max = most;
-      input.value = now;
-      input.setAttribute("aria-valuetext", text);
-      setText(value, text);
-    },
   };
 }
 
