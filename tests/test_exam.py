@@ -40,7 +40,8 @@ def record_of(**stands):
 
 def random_record(seed):
     lot = random.Random(seed)
-    stands = {key: lot.choices([MISSED, NEW, KNOWN], [1, 2, 2])[0] for key in POOL}
+    missed = lot.choice([0.1, 0.5, 1])  # fewer than an exam asks, about as many, and more
+    stands = {key: lot.choices([MISSED, NEW, KNOWN], [missed, 4, 4])[0] for key in POOL}
     return stands, record_of(**{key.replace(".", "__"): stand for key, stand in stands.items() if stand != NEW})
 
 
@@ -84,15 +85,17 @@ def test_a_first_exam_asks_every_lesson_equally_and_in_three_kinds(seed):
     assert max(objectives.values()) == 1  # every lesson has at least two
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(40))
 def test_what_was_missed_is_drawn_before_what_is_new_and_that_before_the_rest(seed):
     stands, record = random_record(seed)
     drawn = draw(record, seed=seed, size=SIZE)
     classes = [stands[key] for key in ids(drawn)]
     assert classes == sorted(classes)  # asked in this order, too
     assert len(set(ids(drawn))) == SIZE
+    assert classes.count(MISSED) == min(SIZE, list(stands.values()).count(MISSED))
     counts = Counter(map(lesson_of, drawn))
-    assert max(counts.values()) <= SHARE
+    missed = Counter(lesson_of(q) for q in drawn if stands[q["id"]] == MISSED)
+    assert all(count <= max(SHARE, missed[lesson]) for lesson, count in counts.items())
     for lesson in TAUGHT:  # within a lesson nothing is passed over for something that can wait
         taken = [stands[q["id"]] for q in drawn if lesson_of(q) == lesson]
         left = [stands[key] for key, q in POOL.items() if lesson_of(q) == lesson and key not in ids(drawn)]
@@ -109,11 +112,34 @@ def test_one_missed_question_comes_first_whatever_the_seed():
     assert all(draw(record, seed=seed, size=SIZE)[0]["id"] == "glm.fim" for seed in range(10))
 
 
-def test_a_lesson_that_was_missed_throughout_leaves_room_for_the_others():
-    missed = {key.replace(".", "__"): MISSED for key, q in POOL.items() if lesson_of(q) == "02_prefix_mask"}
+def test_all_that_was_missed_is_asked_before_anything_else_whichever_lesson_it_is_from():
+    of_one_lesson = [key for key, q in POOL.items() if lesson_of(q) == "02_prefix_mask"]
+    drawn = draw(record_of(**{key.replace(".", "__"): MISSED for key in of_one_lesson}), seed=0, size=SIZE)
+    assert set(ids(drawn)) <= set(of_one_lesson)
+    nine = of_one_lesson[:9]
+    drawn = draw(record_of(**{key.replace(".", "__"): MISSED for key in nine}), seed=0, size=SIZE)
+    assert set(ids(drawn)[:9]) == set(nine)
+    assert len({lesson_of(q) for q in drawn[9:]} - {"02_prefix_mask"}) == 3  # the rest is from the others
+
+
+def test_misses_are_spread_over_the_lessons_they_are_from():
+    missed = {key.replace(".", "__"): MISSED for key in POOL}
     counts = Counter(map(lesson_of, draw(record_of(**missed), seed=0, size=SIZE)))
-    assert counts["02_prefix_mask"] == SHARE
     assert set(counts) == TAUGHT
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_knows_everything_is_not_asked_the_same_twice_in_a_row_and_in_time_everything(seed):
+    times = {key: f"2026-01-01T00:00:{n % 60:02}+00:00" for n, key in enumerate(POOL)}
+    before, asked = set(), set()
+    for day in range(2, 25):
+        record = empty() | {"questions": {key: entry("right") | {"when": when} for key, when in times.items()}}
+        drawn = ids(draw(record, seed=seed, size=SIZE))
+        assert not before & set(drawn)
+        times |= {key: f"2026-01-{day:02}T00:00:00+00:00" for key in drawn}
+        before, asked = set(drawn), asked | set(drawn)
+    assert asked == set(POOL)
 
 
 def test_a_draw_depends_on_the_seed_and_the_record_alone():

@@ -11,9 +11,9 @@ SIZE = 12
 def exam(seed: int = 0, size: int = SIZE) -> "ExamDeck":
     """Return an exam of `size` questions, to be shown in a cell.
 
-    It is drawn from the questions of all lessons: first what you missed, then what you never answered, then the rest,
-    spread over lessons, objectives and kinds (`exam_draw` has the rule). The same seed and the same progress give the
-    same exam. Your answers are kept, so the next exam is another one.
+    It is drawn from the questions of all lessons: first what you missed, then what you never answered, then what you
+    answered longest ago, spread over lessons, objectives and kinds (`exam_draw` has the rule). The same seed and the
+    same progress give the same exam. Your answers are kept, so the next exam is another one.
     """
     return ExamDeck(exam_draw.draw(progress.snapshot(), seed=seed, size=size))
 

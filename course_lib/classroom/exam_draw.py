@@ -3,12 +3,14 @@
 Drawn from are the questions of all lessons that the course can mark. Those of lesson 08 and the chapter's five are
 asked beside the exam, and one's own words are compared, not marked. Questions are drawn one by one, each time
 
-1. from a lesson that has not had its share, an equal part of the exam rounded up, while there is one,
-2. one that was missed; else one that was never answered; else any (see `standing`),
-3. from the lesson that has the fewest so far,
-4. of a kind that was not drawn yet, until there are three kinds,
-5. of the objective that has the fewest so far,
-6. and then by lot: that is all that the seed decides.
+1. one that was missed, from whichever lesson, while there is one (see `standing`);
+2. else one from a lesson that has not had its share, an equal part of the exam rounded up, while there is one,
+3. one that was never answered; else any,
+4. from the lesson that has the fewest so far,
+5. of a kind that was not drawn yet, until there are three kinds,
+6. of the objective that has the fewest so far,
+7. of those known, the one that was answered longest ago,
+8. and then by lot: that is all that the seed decides.
 
 Those that were missed are asked first, and new ones next.
 """
@@ -69,8 +71,10 @@ def draw(record: dict, *, seed: int, size: int) -> list[dict]:
     def rank(key: str) -> tuple:
         question = pool[key]
         had = lessons[lesson_of(question)]
+        waits = stands[key] != MISSED and had >= share
         old_kind = len(kinds) < KINDS_WANTED and question["kind"] in kinds
-        return had >= share, stands[key], had, old_kind, objectives[question["objective"]], lots[key]
+        asked = record["questions"][key]["when"] if stands[key] == KNOWN else ""
+        return waits, stands[key], had, old_kind, objectives[question["objective"]], asked, lots[key]
 
     while len(drawn) < size:
         key = min(pool.keys() - set(drawn), key=rank)
