@@ -137,7 +137,7 @@ def test_who_knows_everything_is_not_asked_the_same_twice_in_a_row_and_in_time_e
         record = empty() | {"questions": {key: entry("right") | {"when": when} for key, when in times.items()}}
         drawn = ids(draw(record, seed=seed, size=SIZE))
         assert not before & set(drawn)
-        times |= {key: f"2026-01-{day:02}T00:00:00+00:00" for key in drawn}
+        times |= dict.fromkeys(drawn, f"2026-01-{day:02}T00:00:00+00:00")
         before, asked = set(drawn), asked | set(drawn)
     assert asked == set(POOL)
 

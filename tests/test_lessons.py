@@ -59,6 +59,12 @@ def test_a_question_names_a_heading_that_exists(entry):
     assert taught["heading"] in headings(SOURCES[taught["notebook"]])
 
 
+@pytest.mark.parametrize("one", EXERCISES.values(), ids=lambda one: one.name)
+def test_an_exercise_names_the_heading_under_which_it_is_set(one):
+    before, _, _ = SOURCES[one.notebook].partition(f"check.{one.name}(")
+    assert re.findall(r"^## (.+)$", before, flags=re.M)[-1] == one.heading
+
+
 @pytest.mark.parametrize("entry", BANKS.questions.values(), ids=lambda entry: entry["id"])
 def test_a_question_is_asked_after_its_matter_was_taught(entry):
     order = [(name, line) for name in LESSON_NAMES for line in SOURCES[name].splitlines()]

@@ -24,9 +24,24 @@ def test_every_objective_has_a_row_and_everything_is_counted_once():
 
 def test_a_row_leads_to_a_heading_that_teaches_its_objective():
     for row in objective_rows(empty()):
-        places = [q["taught"] for q in BANKS.questions.values() if q["objective"] == row["objective"]]
-        assert {"notebook": row["taught"]["notebook"], "heading": row["taught"]["heading"]} in places
-        assert row["taught"]["href"].startswith(f"{row['taught']['notebook']}.ipynb#")
+        taught = [q["taught"] for q in BANKS.questions.values() if q["objective"] == row["objective"]]
+        (place,) = row["places"]
+        assert {"notebook": place["notebook"], "heading": place["heading"]} in taught
+        assert place["href"].startswith(f"{place['notebook']}.ipynb#")
+
+
+def test_everything_that_is_not_right_has_its_place_once():
+    for name in ("bug_b", "bug_d"):
+        progress.record_exercise(name, "wrong")
+    row = objective_rows(progress.snapshot())[0]
+    assert (row["objective"], row["wrong"]) == ("prefix_mask.hunt", 2)
+    (place,) = row["places"]
+    assert (place["lesson"], place["heading"]) == ("02", "The bug hunt")
+    question = next(q for q in BANKS.questions.values() if q["objective"] == row["objective"])
+    progress.record_question(question["id"], status="shown", tries=2, response=0)
+    headings = [place["heading"] for place in objective_rows(progress.snapshot())[0]["places"]]
+    assert headings == [question["taught"]["heading"], "The bug hunt"]
+    assert row_in_words(row).endswith("2 not yet right, 4 not tried. Taught in 02, The bug hunt.")
 
 
 def test_the_weakest_come_first_and_lead_to_what_was_missed():
@@ -37,7 +52,7 @@ def test_the_weakest_come_first_and_lead_to_what_was_missed():
     rows = objective_rows(progress.snapshot())
     assert [(row["objective"], row["wrong"]) for row in rows[:2]] == [("glm.compare", 1), ("prefix_lm.cache", 1)]
     wanted = BANKS.questions["glm.chat"]["taught"]["heading"]
-    assert rows[0]["taught"]["heading"] == wanted
+    assert [place["heading"] for place in rows[0]["places"]] == [wanted]
     assert f"1 not yet right, 2 not tried. Taught in 04, {wanted}." in row_in_words(rows[0])
     by = {row["objective"]: row for row in rows}
     assert (by["prefix_lm.loss"]["right"], by["prefix_lm.loss"]["wrong"]) == (1, 0)  # right counts, at once or not

@@ -7,7 +7,7 @@ import traitlets
 from . import rich
 from .banks import load_banks
 from .course_map import LESSONS
-from .exam_draw import KNOWN, NEW, lesson_of, standing
+from .exam_draw import KNOWN, NEW, standing
 from .progress import progress
 from .quiz import link
 from .widgets import OURS, CourseWidget
@@ -24,8 +24,9 @@ def objective_rows(record: dict) -> list[dict]:
     """Count, for each objective of every lesson, what the learner's record says of its questions and exercises.
 
     A question is right if it was right when last answered; one's own words are right if every box was ticked. Each row
-    has a place to read: where the first question that is not right yet is taught. Sorted: first what has most that is
-    not right yet, as a share of all, then what has least that is right, then as the course has it.
+    has places to read: where what is wrong is taught or set; else the first of what is not tried, else of all. Sorted:
+    first what has most that is not right yet, as a share of all, then what has least that is right, then as the course
+    has it.
     """
     from .exercises import EXERCISES  # they import the progress that the score watches
 
@@ -34,12 +35,13 @@ def objective_rows(record: dict) -> list[dict]:
         lesson = key.split(".")[0]
         own = [question for question in banks.questions.values() if question["objective"] == key]
         own.sort(key=lambda question: question["id"].split(".")[0] != lesson)  # those of the chapter come after
-        states = [_state_of_question(record["questions"].get(question["id"])) for question in own]
-        exercises = [name for name, one in EXERCISES.items() if one.objective == key]
-        states += [record["exercises"].get(name, {}).get("state", "untried") for name in exercises]
         if not own:
             continue
-        weak = next((own[states.index(state)] for state in ("wrong", "untried") if state in states[: len(own)]), own[0])
+        items = [(_state_of_question(record["questions"].get(one["id"])), one["taught"]) for one in own]
+        for one in (one for one in EXERCISES.values() if one.objective == key):
+            state = record["exercises"].get(one.name, {}).get("state", "untried")
+            items.append((state, {"notebook": one.notebook, "heading": one.heading}))
+        states = [state for state, _ in items]
         notebook = next(one.notebook for one in LESSONS if one.notebook[3:] == lesson)
         rows[key] = {
             "objective": key,
@@ -47,10 +49,19 @@ def objective_rows(record: dict) -> list[dict]:
             "lesson": notebook[:2],
             **{state: states.count(state) for state in ("right", "wrong", "untried")},
             "all": len(states),
-            "taught": {**weak["taught"], "href": link(weak["taught"]), "lesson": lesson_of(weak)[:2]},
+            "places": _places(items),
         }
     course = sorted(rows.values(), key=lambda row: row["lesson"])
     return sorted(course, key=lambda row: (-row["wrong"] / row["all"], row["right"] / row["all"]))
+
+
+def _places(items: list[tuple[str, dict]]) -> list[dict]:
+    """Return where to read, each heading once, with its address: see `objective_rows`."""
+    wrong = [taught for state, taught in items if state == "wrong"]
+    untried = [taught for state, taught in items if state == "untried"]
+    found = wrong or (untried or [taught for _, taught in items])[:1]
+    once = {(taught["notebook"], taught["heading"]): taught for taught in found}
+    return [{**taught, "href": link(taught), "lesson": taught["notebook"][:2]} for taught in once.values()]
 
 
 def _state_of_question(entry: dict | None) -> str:
@@ -73,7 +84,8 @@ def in_words(rows: list[dict]) -> str:
 def row_in_words(row: dict) -> str:
     """Say one row in plain text."""
     counts = f"{row['right']} right, {row['wrong']} not yet right, {row['untried']} not tried"
-    return f"{row['lesson']} {row['text']}: {counts}. Taught in {row['taught']['lesson']}, {row['taught']['heading']}."
+    places = "; ".join(f"{place['lesson']}, {place['heading']}" for place in row["places"])
+    return f"{row['lesson']} {row['text']}: {counts}. Taught in {places}."
 
 
 class ScoreTable(CourseWidget, source="score"):
@@ -104,8 +116,9 @@ class ScoreTable(CourseWidget, source="score"):
         """What there is to try, and where it is taught. The same whatever the learner has done."""
         rows = "".join(
             f"<tr><td>{row['lesson']}</td><td>{html.escape(rich.plain(row['text']))}</td><td>{row['all']}</td>"
-            f'<td><a href="{html.escape(row["taught"]["href"])}">{html.escape(row["taught"]["heading"])}</a></td></tr>'
+            f'<td><a href="{html.escape(place["href"])}">{html.escape(place["heading"])}</a></td></tr>'
             for row in objective_rows({"questions": {}, "exercises": {}})
+            for place in row["places"]
         )
         head = "<tr><th>lesson</th><th>you can</th><th>questions and exercises</th><th>taught in</th></tr>"
         return {"text/html": f"<p>Run this notebook to see your score. There is to try:</p><table>{head}{rows}</table>"}

@@ -114,7 +114,7 @@ def test_the_score_shows_the_weakest_and_then_all_by_keyboard(module_page, expec
     expect(rows.first).to_contain_text(table.rows[0]["text"])
     expect(rows.first).to_contain_text("1 not yet · 2 not tried")
     link = rows.first.get_by_role("link")
-    expect(link).to_have_attribute("href", table.rows[0]["taught"]["href"])
+    expect(link).to_have_attribute("href", table.rows[0]["places"][0]["href"])
     more = page.get_by_role("button", name=f"Show all {len(table.rows)}")
     more.focus()
     page.keyboard.press("Enter")

@@ -61,12 +61,14 @@ class Verdict:
 class Exercise:
     """One exercise. Call it with the learner's function to have it judged.
 
+    heading: the one under which the lesson sets it.
     judge: called with a guarded function; raises `Wrong`, or returns words of praise (or None).
     extra: outside the minutes that the lesson promises.
     """
 
     name: str
     notebook: str
+    heading: str
     title: str
     objective: str
     minutes: int
@@ -185,7 +187,7 @@ def _guarded(function: Callable, *arguments):
 
 
 def exercise(
-    name: str, *, notebook: str, title: str, objective: str, minutes: int, difficulty: int, hint: str,
+    name: str, *, notebook: str, heading: str, title: str, objective: str, minutes: int, difficulty: int, hint: str,
     solution: Callable, extra: bool = False,
 ):  # fmt: skip
     """Register the decorated judge as `check.NAME`."""
@@ -194,7 +196,7 @@ def exercise(
         if name in EXERCISES:
             raise ValueError(f"exercise {name!r} is registered twice")
         EXERCISES[name] = Exercise(
-            name, notebook, title, objective, minutes, difficulty, hint, solution, judge, extra
+            name, notebook, heading, title, objective, minutes, difficulty, hint, solution, judge, extra
         )  # fmt: skip
         return judge
 

@@ -118,6 +118,7 @@ _WORDS = ["x1", "x2", "x3", "x4", "x5", "x6", "x7"]
 @exercise(
     "one_blank",
     notebook=NOTEBOOK,
+    heading="A text with blanks",
     title="Lay out a text with one blank",
     objective="glm.layout",
     minutes=5,
@@ -137,6 +138,7 @@ def judge_one_blank(fn) -> str:
 @exercise(
     "many_blanks",
     notebook=NOTEBOOK,
+    heading="A text with blanks",
     title="Lay out a text with several blanks",
     objective="glm.layout",
     minutes=6,
@@ -217,7 +219,13 @@ def _untouched(answer, suspect, reason: str) -> None:
         raise Untouched(reason)
 
 
-_MEND = {"notebook": NOTEBOOK, "objective": "glm.why", "minutes": 2, "difficulty": 2}
+_MEND = {
+    "notebook": NOTEBOOK,
+    "heading": "Why each part is there",
+    "objective": "glm.why",
+    "minutes": 2,
+    "difficulty": 2,
+}
 
 
 @exercise(

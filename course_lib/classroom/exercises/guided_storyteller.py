@@ -31,6 +31,7 @@ REASONS = {  # before any matrix: in the words of this lesson
 @exercise(
     "may_look",
     notebook="01_guided_storyteller",
+    heading="The rule",
     title="Write the rule: may token i look at token j?",
     objective="guided_storyteller.rule",
     minutes=4,

@@ -40,6 +40,7 @@ def reordered(q, k, v):
 @exercise(
     "reordered",
     notebook=NOTEBOOK,
+    heading="The order of three matrices",
     title="the same product without the square",
     objective="linear_attention.order",
     minutes=2,
@@ -134,6 +135,7 @@ def _causal_slips(q: Tensor, k: Tensor, v: Tensor) -> Slips:
 @exercise(
     "running_sum",
     notebook=NOTEBOOK,
+    heading="A running sum",
     title="causal linear attention, token by token",
     objective="linear_attention.state",
     minutes=4,
@@ -203,6 +205,7 @@ def normalised(q, k, v):
 @exercise(
     "normalised",
     notebook=NOTEBOOK,
+    heading="The normaliser",
     title="the running sum, normalised",
     objective="linear_attention.state",
     minutes=3,
@@ -335,6 +338,7 @@ def _chunk_slips(q: Tensor, k: Tensor, v: Tensor, chunk: int) -> Slips:
 @exercise(
     "suspect_chunks",
     notebook=NOTEBOOK,
+    heading="Chunks",
     title="a printed formula, to the letter",
     objective="linear_attention.errata",
     minutes=5,
@@ -396,6 +400,7 @@ def mended_softmax(q, k, v, mask):
 @exercise(
     "suspect_softmax",
     notebook=NOTEBOOK,
+    heading="The mask stands in the way",
     title="a printed formula that hides nothing",
     objective="linear_attention.errata",
     minutes=2,

@@ -83,6 +83,7 @@ def _judge_block(block) -> None:
 @exercise(
     "parallel_block",
     notebook=NOTEBOOK,
+    heading="Two formulas",
     title="the parallel block, in one line",
     objective="palm_parallel.write",
     minutes=2,
@@ -98,6 +99,7 @@ def _judge_parallel_block(block):
 @exercise(
     "really_serial",
     notebook=NOTEBOOK,
+    heading="Two formulas",
     title="a parallel block that is really serial",
     objective="palm_parallel.write",
     minutes=2,
@@ -132,6 +134,7 @@ def fused(x, matrices):
 @exercise(
     "fused",
     notebook=NOTEBOOK,
+    heading="Five products, or one",
     title="five products as one, and back",
     objective="palm_parallel.fuse",
     minutes=4,
@@ -184,6 +187,7 @@ def fused_out(seen, wide, output, down):
 @exercise(
     "fused_out",
     notebook=NOTEBOOK,
+    heading="Five products, or one",
     title="the sum of two products as one",
     objective="palm_parallel.fuse",
     minutes=3,
@@ -222,6 +226,7 @@ def cache_bytes(layers, kv_heads, head_dim, number_bytes):
 @exercise(
     "cache_bytes",
     notebook=NOTEBOOK,
+    heading="PaLM's other choices",
     title="bytes a token in the cache",
     objective="palm_parallel.choices",
     minutes=2,

@@ -30,6 +30,7 @@ def two_products(q, k, v):
 @exercise(
     "two_products",
     notebook=NOTEBOOK,
+    heading="Two products",
     title="a prefix by two products",
     objective="prefix_linear_attention.two_products",
     minutes=2,
@@ -162,6 +163,7 @@ def _prefix_slips(q: Tensor, k: Tensor, v: Tensor, P: int, chunk: int) -> Slips:
 @exercise(
     "prefix_attention",
     notebook=NOTEBOOK,
+    heading="Two products",
     title="prefix linear attention, whole",
     objective="prefix_linear_attention.hand_over",
     minutes=6,
@@ -279,6 +281,7 @@ def _run(calls: list, q, k, v, prefix_len, state):
 @exercise(
     "resume",
     notebook=NOTEBOOK,
+    heading="Two products",
     title="cut a text, and go on",
     objective="prefix_linear_attention.hand_over",
     minutes=3,
@@ -361,6 +364,7 @@ def pad_features(x, phi, real):
 @exercise(
     "pad_features",
     notebook=NOTEBOOK,
+    heading="Where it does not help",
     title="padding that nobody sees",
     objective="prefix_linear_attention.padding",
     minutes=2,

@@ -48,6 +48,7 @@ _ROW_SLIPS = {
 @exercise(
     "loss_mask",
     notebook=NOTEBOOK,
+    heading="Only the story is scored",
     title="Which rows carry loss?",
     objective="prefix_lm.loss",
     minutes=3,
@@ -93,6 +94,7 @@ def decode_step(q, k, v, kept):
 @exercise(
     "decode_step",
     notebook=NOTEBOOK,
+    heading="The cache, and what goes stale",
     title="One step of decoding with a cache",
     objective="prefix_lm.cache",
     minutes=5,
@@ -231,6 +233,7 @@ _STALE_SLIPS = {
 @exercise(
     "stale",
     notebook=NOTEBOOK,
+    heading="The cache, and what goes stale",
     title="How many cached rows go stale in each layer?",
     objective="prefix_lm.cache",
     minutes=5,
@@ -304,6 +307,7 @@ def _seeded() -> torch.Generator:
 @exercise(
     "sample_prefix",
     notebook=NOTEBOOK,
+    heading="P is one more thing to choose",
     title="Draw a prefix length as T5 does",
     objective="prefix_lm.choose",
     minutes=2,

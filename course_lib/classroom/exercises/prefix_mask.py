@@ -84,6 +84,7 @@ for _name, _title, _hint, _minutes, _extra in [
     exercise(
         _name,
         notebook=NOTEBOOK,
+        heading="In code, three ways",
         title=_title,
         objective="prefix_mask.write",
         minutes=_minutes,
@@ -150,6 +151,7 @@ def _attention_slips(q, k, v, mask) -> dict[str, tuple[torch.Tensor, str]]:
 @exercise(
     "masked_attention",
     notebook=NOTEBOOK,
+    heading="Attention under the mask",
     title="Attention under a mask, in five lines",
     objective="prefix_mask.attend",
     minutes=4,
@@ -300,6 +302,7 @@ for _letter, _suspect, _mended, _cases, _title, _hint in [
     exercise(
         f"bug_{_letter}",
         notebook=NOTEBOOK,
+        heading="The bug hunt",
         title=_title,
         objective="prefix_mask.hunt",
         minutes=3,

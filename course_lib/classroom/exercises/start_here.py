@@ -11,6 +11,7 @@ def count_pairs(total_len):
 @exercise(
     "count_pairs",
     notebook="00_start_here",
+    heading="Have your code checked",
     title="Count the pairs of T tokens",
     objective="start_here.answer",
     minutes=1,

@@ -5,10 +5,14 @@ const PARTS = [["right", "right"], ["wrong", "not yet"], ["untried", "not tried"
 
 function scoreRow(row) {
   const bar = PARTS.map(([part]) => (row[part] ? h("span", { class: `is-${part}`, style: `flex: ${row[part]}` }) : null));
+  const places = row.places.map((place, n) => {
+    const more = n && row.places[n - 1].lesson === place.lesson;
+    return h("span", {}, n ? "; " : "", more ? "" : `Lesson ${place.lesson}: `, taughtLink(place));
+  });
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, `Lesson ${row.taught.lesson}: `, taughtLink(row.taught))),
+    h("th", { scope: "row" }, row.text, h("span", { class: "score-where" }, places)),
     h(
       "td",
       { class: "score-counts" },
