@@ -18,13 +18,19 @@ from course_lib.classroom import (
     MaskExplorer,
     ShardExplorer,
     StateExplorer,
+    exam,
+    glossary,
     predict,
     progress,
     quiz,
+    score,
 )
+from course_lib.classroom.exam import ExamDeck
+from course_lib.classroom.glossary import Glossary
 from course_lib.classroom.panel import ProgressPanel
 from course_lib.classroom.predict import Prediction
 from course_lib.classroom.quiz import QuizDeck
+from course_lib.classroom.score import ScoreTable
 from course_lib.classroom.training_panel import TrainingPanel
 from course_lib.classroom.widgets import CourseWidget
 from course_lib.model import Config, PrefixLM
@@ -58,6 +64,9 @@ OTHERS = {
     ProgressPanel: lambda: ProgressPanel(progress),
     TrainingPanel: panel,
     QuizDeck: lambda: quiz("prefix_mask.cost"),
+    ExamDeck: exam,
+    ScoreTable: score,
+    Glossary: glossary,
     Prediction: lambda: predict("prefix_mask.count"),
 }
 WIDGETS = EXPLORERS | OTHERS

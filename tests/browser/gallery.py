@@ -1,4 +1,4 @@
-"""Every widget of the course on one plain page, as they stand in one notebook.
+"""Every widget of the course on one plain page, as they stand in one notebook, and the map of the lessons.
 
 `specimens()` makes them, by name; `Gallery(page, specimens)` draws them. Each has a stand-in for anywidget's model
 (stand_in.MODEL), and the real Python object answers what the browser sends.
@@ -14,14 +14,18 @@ from course_lib.classroom.banks import load_banks
 from course_lib.classroom.blank_explorer import BlankExplorer
 from course_lib.classroom.cache_explorer import CacheExplorer
 from course_lib.classroom.chunk_explorer import ChunkExplorer
+from course_lib.classroom.course_map import course_map
+from course_lib.classroom.exam import exam
 from course_lib.classroom.explorer import MaskExplorer
 from course_lib.classroom.flow_explorer import DataFlowExplorer
+from course_lib.classroom.glossary import glossary
 from course_lib.classroom.kv_explorer import KVExplorer
 from course_lib.classroom.panel import ProgressPanel
 from course_lib.classroom.predict import Prediction
 from course_lib.classroom.progress import progress
 from course_lib.classroom.quiz import QuizDeck
 from course_lib.classroom.race_explorer import KernelRaceExplorer
+from course_lib.classroom.score import score
 from course_lib.classroom.shard_explorer import ShardExplorer
 from course_lib.classroom.state_explorer import StateExplorer
 from course_lib.classroom.training_panel import TrainingPanel
@@ -35,6 +39,7 @@ QUIZ_KINDS = ("one", "several", "count", "cells", "steps", "say")
 EXPLORERS = ("mask", "attention", "cache", "blank", "flow", "kv", "chunk", "state", "race", "shard")
 GUESSES = ("guess", "typed", "pick", "curve")
 WORDS = ["the", "bat", "sees", "fox", "a", ".", "hangs", "upside", "down", "in", "forest"]
+MAP = f'<div id="map"><div class="course">{course_map()._repr_html_()}</div></div>'  # not a widget: shown as it is
 HTML = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Every widget</title>
 <link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">
 <style>
@@ -118,6 +123,9 @@ def specimens() -> dict:
         "reveal": guesses["pick"].reveal(bars, alt="Two bars, of which the right one is twice as high."),
         "training": TrainingPanel(run, title="Storyteller"),
         "progress": ProgressPanel(progress),
+        "exam": exam(size=3),
+        "score": score(),
+        "glossary": glossary(),
     }
 
 
@@ -144,6 +152,7 @@ class Gallery:
         self.page, self.widgets = page, widgets
         page.route(ADDRESS, lambda route: route.fulfill(body=HTML, content_type="text/html; charset=utf-8"))
         page.goto(ADDRESS)
+        page.evaluate("(html) => document.querySelector('main').insertAdjacentHTML('beforeend', html)", MAP)
         page.expose_function("python", self._python)
         page.evaluate(RECEIVE_BYTES)
         for name, widget in widgets.items():
