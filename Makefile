@@ -46,7 +46,7 @@ lab: setup ## open the course in JupyterLab
 	@$(VENV_PYTHON) tools/lab.py $(LAB_ARGS)
 
 test: setup-triton ## run the unit tests, and every notebook
-	COURSE_TRITON=$(COURSE_TRITON) $(VENV_PYTHON) -m pytest $(NBVAL) $(PYTEST_ARGS)
+	COURSE_TRITON=$(COURSE_TRITON) $(VENV_PYTHON) -m pytest -n 2 --dist loadfile $(NBVAL) $(PYTEST_ARGS)
 
 test-browser: setup-browser ## use the widgets in a real browser (needs a system Chromium)
 	COURSE_BROWSER=required $(VENV_PYTHON) -m pytest tests/browser $(PYTEST_ARGS)
