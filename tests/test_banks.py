@@ -89,6 +89,21 @@ def test_the_right_option_does_not_always_stand_at_the_same_place():
     assert all(places.count(place) <= 0.6 * len(places) for place in set(places))
 
 
+def test_the_length_of_an_option_does_not_give_it_away():
+    """The right one is neither the longest nor the shortest as a rule, and never by much the longest."""
+    longest, shortest, asked = [], [], 0
+    for question in load_banks().questions.values():
+        if question["kind"] == "choice":
+            lengths = [len(rich.plain(option["text"])) for option in question["options"]]
+            right = lengths.pop(reveal(question)["right"][0])
+            asked += 1
+            longest += [question["id"]] if right > max(lengths) else []
+            shortest += [question["id"]] if right < min(lengths) else []
+            assert right <= 1.5 * max(lengths) or max(right, *lengths) < 25, question["id"]
+    assert len(longest) <= 0.4 * asked, longest
+    assert len(shortest) <= 0.4 * asked, shortest
+
+
 def spoiled(tmp_path, change) -> Path:
     bank = copy.deepcopy(SAMPLE)
     change(bank)
