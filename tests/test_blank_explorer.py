@@ -54,7 +54,7 @@ def test_it_says_everything():
     assert explorer.describe() == repr(explorer) == (
         "2 blanks hide 3 of 6 tokens (50\u00a0%): blank 1 is ‘x3’ (token 2); blank 2 is ‘x5’ and ‘x6’ (tokens 4 and 5)."
         " Part A is the text with one [MASK] for each blank, 5 columns: this is the context, and the prefix of length "
-        "P = 5. Part B writes the blanks in the order 2, 1, each behind a [START]: 5 columns. In all that is T = 10 "
+        "P = 5. Part B writes the blanks in the order 2, 1, each after a [START]: 5 columns. In all that is T = 10 "
         "columns, and 5 of them carry loss, all of Part B: they must predict 3 hidden tokens and 2 × [END]. Its mask "
         "is prefix_mask(5, 10): every column sees all of Part A, and a column of Part B also sees Part B up to itself. "
         "Column 6 reads ‘x5’, the first token of blank 2. It stands at position 4, where the [MASK] of blank 2 stands, "

@@ -76,9 +76,9 @@ def sentences(state) -> list[str]:
     verb, place = ("hides", "the blank") if count == 1 else ("hide", "each blank")
     named = [f"blank {k} is {_places(state, k - 1)}" for k in range(1, min(count, _NAMED) + 1)]
     more = f"; and {count - _NAMED} more" if count > _NAMED else ""
-    in_turn = "blank 1 behind a [START]"
+    in_turn = "blank 1 after a [START]"
     if count > 1:
-        in_turn = f"the blanks in the order {', '.join(str(k + 1) for k in state.order)}, each behind a [START]"
+        in_turn = f"the blanks in the order {', '.join(str(k + 1) for k in state.order)}, each after a [START]"
     return [
         f"{plural(count, 'blank')} {verb} {hidden} of {plural(n, 'token')} ({percent(hidden, n)}\u00a0%): "
         f"{'; '.join(named)}{more}.",

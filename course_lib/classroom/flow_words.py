@@ -7,7 +7,7 @@ from ..block_costs import ACTIVATION, BlockShape, Operation, operations, stages
 from .explorer_words import series
 from .number_words import plural
 
-BLOCKS = {"serial": "y = x + A(N(x)) + M(N(x + A(N(x))))", "parallel": "y = x + A(N(x)) + M(N(x))"}
+BLOCKS = {"serial": "y = x + A(N₁(x)) + M(N₂(x + A(N₁(x))))", "parallel": "y = x + A(N(x)) + M(N(x))"}
 VARIANTS = [(fused, devices) for devices in (1, 2) for fused in (False, True)]
 KINDS = {
     "norm": "norm",

@@ -30,7 +30,7 @@ _TERMS = {
     },
     ("02_prefix_mask", "One square of ones"): {
         "prefix": "The first `P` tokens of a text, the given part, in which every token sees every other.",
-        "target": "The tokens behind the prefix: the part to be written, each seeing the prefix and what came before. "
+        "target": "The tokens after the prefix: the part to be written, each seeing the prefix and what came before. "
         "In training, also the token that a row should predict.",
         "mask": "A table that says who may look at whom: a row for each query, a column for each key.",
         "query": "The vector with which a token looks: its row of the mask says at whom.",
@@ -49,11 +49,11 @@ _TERMS = {
         "probe": "A tool that measures who sees whom: it changes one input at a time and watches which outputs move.",
     },
     ("02_prefix_mask", "What a block really sees"): {
-        "block": "One layer of a Transformer: attention, and a small network behind it.",
+        "block": "One layer of a Transformer: attention, and a small network after it.",
     },
     ("02_prefix_mask", "Real batches"): {
         "padding": "Tokens without meaning that fill up a short text in a batch; nobody may see them.",
-        "packing": "Several texts one behind the other in one line of a batch, blind to each other.",
+        "packing": "Several texts one after the other in one line of a batch, blind to each other.",
         "Visibility": "The library's way to say who sees whom in a batch: prefix lengths, real lengths and documents.",
     },
     ("02_prefix_mask", "What it costs"): {
@@ -72,7 +72,7 @@ _TERMS = {
         "prefix on.",
     },
     ("03_prefix_lm", "Does it help?"): {
-        "bidirectional": "In both directions: a token sees the tokens before it and those behind it.",
+        "bidirectional": "In both directions: a token sees the tokens before it and those after it.",
     },
     ("03_prefix_lm", "The cache, and what goes stale"): {
         "KV cache": "The keys and values of all tokens so far, kept so that writing one more token needs one row only.",
@@ -87,9 +87,9 @@ _TERMS = {
     },
     ("04_glm", "A text with blanks"): {
         "span": "Tokens that stand together in a text, from a start to an end.",
-        "blank infilling": "GLM's objective: spans are cut out of a text, and written again behind it, token by token.",
+        "blank infilling": "GLM's objective: spans are cut out of a text, and written again after it, token by token.",
         "Part A": "In GLM, the text with one `[MASK]` for each span that was cut out, read both ways.",
-        "Part B": "In GLM, the spans, written one after the other behind Part A, and scored.",
+        "Part B": "In GLM, the spans, written one by one after Part A, and scored.",
         "block position": "In GLM, the place of a token within its span, counted from 1; 0 in Part A.",
     },
     ("04_glm", "Why each part is there"): {

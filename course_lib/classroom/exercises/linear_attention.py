@@ -140,8 +140,8 @@ def _causal_slips(q: Tensor, k: Tensor, v: Tensor) -> Slips:
     objective="linear_attention.state",
     minutes=4,
     difficulty=2,
-    hint="Start from `S = q.new_zeros(Dk, Dv)`. At each token: `S = S + torch.outer(k[t], v[t])`, then `q[t] @ S`. At "
-    "the end, `torch.stack`.",
+    hint="Start from `S = q.new_zeros(q.shape[1], v.shape[1])`. At each token: `S = S + torch.outer(k[t], v[t])`, then "
+    "`q[t] @ S`. At the end, `torch.stack`.",
     solution=running_sum,
 )
 def _judge_running_sum(fn):

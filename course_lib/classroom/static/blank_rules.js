@@ -162,7 +162,7 @@ function rowSentences(state, layout = layoutOf(state)) {
   const [verb, place] = count === 1 ? ["hides", "the blank"] : ["hide", "each blank"];
   const named = range(0, Math.min(count, NAMED_BLANKS)).map((k) => `blank ${k + 1} is ${placesOfBlank(state, k)}`);
   const more = count > NAMED_BLANKS ? `; and ${count - NAMED_BLANKS} more` : "";
-  const inTurn = count > 1 ? `the blanks in the order ${state.order.map((k) => k + 1).join(", ")}, each behind a [START]` : "blank 1 behind a [START]";
+  const inTurn = count > 1 ? `the blanks in the order ${state.order.map((k) => k + 1).join(", ")}, each after a [START]` : "blank 1 after a [START]";
   return [
     `${plural(count, "blank")} ${verb} ${hidden} of ${plural(n, "token")} (${percent(hidden, n)}\u00a0%): ${named.join("; ")}${more}.`,
     `Part A is the text with one [MASK] for ${place}, ${plural(A, "column")}: this is the context, and the prefix of length P = ${A}.`,

@@ -112,7 +112,7 @@ function edge(a, b) {
 
 /** A formula of letters and signs as MathML. */
 function mathOf(formula) {
-  return richText([["math", [["mrow", ...[...formula.replaceAll(" ", "")].map((sign) => [/[A-Za-z]/.test(sign) ? "mi" : "mo", sign])]]]])[0];
+  return richText([["math", [["mrow", ...[...formula.replaceAll(" ", "")].map((sign) => [/[A-Za-z]/.test(sign) ? "mi" : /[₁₂]/.test(sign) ? "mn" : "mo", sign])]]]])[0];
 }
 
 function svg(tag, attributes, ...children) {
