@@ -1,5 +1,6 @@
 """Binder, without Binder: the environment agrees with pyproject.toml, the build is as meant, the scripts run."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import tarfile
 import tomllib
 from pathlib import Path
 
+import jupyter_core.paths
+import lab
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -128,6 +131,19 @@ def test_post_build_installs_the_course(checkout, fresh_environment, tmp_path):
     assert Path(where.stdout.strip()) == checkout / "course_lib" / "__init__.py", where.stderr
     settings = fresh_environment / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     assert "fetchNews" in settings.read_text("utf-8")
+    (tracker,) = lab.CLOSING_ENDS
+    assert json.loads(settings.read_text("utf-8"))[tracker] == {"kernelShutdown": True}
+
+
+def test_jupyterlab_has_the_setting_that_ends_a_closed_notebook():
+    (tracker,) = lab.CLOSING_ENDS
+    extension, plugin = tracker.split(":")
+    (schema,) = [
+        path
+        for folder in jupyter_core.paths.jupyter_path("lab", "schemas")
+        if (path := Path(folder) / extension / f"{plugin}.json").is_file()
+    ]
+    assert json.loads(schema.read_text("utf-8"))["properties"]["kernelShutdown"]["type"] == "boolean"
 
 
 def test_post_build_fails_loudly(checkout, fresh_environment, tmp_path):

@@ -288,7 +288,7 @@ def test_other_settings_of_the_news_stay(tmp_path):
     name = "@jupyterlab/apputils-extension:notification"
     for before in ({"doNotDisturbMode": True, "fetchNews": "true"}, {}, "none", None):
         path.write_text(json.dumps({name: before}))
-        lab.silence_news(tmp_path)
+        lab.override(tmp_path, lab.NO_NEWS)
         kept = {"doNotDisturbMode": True} if before and before != "none" else {}
         assert json.loads(path.read_text()) == {name: kept | {"fetchNews": "false", "checkForUpdates": False}}
 
@@ -299,11 +299,11 @@ def test_the_news_question_is_switched_off_and_other_settings_stay(tmp_path, bef
     if before is not None:
         path.parent.mkdir(parents=True)
         path.write_text(before)
-    lab.silence_news(tmp_path)
+    lab.override(tmp_path, lab.NO_NEWS)
     settings = json.loads(path.read_text())
     news = settings.pop("@jupyterlab/apputils-extension:notification")
     assert news == {"fetchNews": "false", "checkForUpdates": False}
     assert settings == ({"other": {"a": 1}} if before and "other" in before else {})
     written = path.stat().st_mtime_ns
-    lab.silence_news(tmp_path)
+    lab.override(tmp_path, lab.NO_NEWS)
     assert path.stat().st_mtime_ns == written

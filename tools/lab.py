@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ".course.json"
 START = "00_start_here.ipynb"
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+CLOSING_ENDS = {"@jupyterlab/notebook-extension:tracker": {"kernelShutdown": True}}  # a closed notebook holds no memory
 
 
 def digest(content: bytes) -> str:
@@ -109,22 +110,22 @@ def lay_all(lessons: Path, work: Path) -> list[str]:
     return messages
 
 
-def silence_news(prefix: Path) -> None:
-    """Keep JupyterLab in this environment from asking its makers for news. Other settings there stay."""
+def override(prefix: Path, settings: dict) -> None:
+    """Set what JupyterLab in this environment begins with, by plugin. Other settings there stay."""
     path = prefix / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     try:
-        settings = json.loads(path.read_text("utf-8"))
+        before = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        settings = {}
-    if not isinstance(settings, dict):
-        settings = {}
-    silent = dict(settings)
-    for plugin, ours in NO_NEWS.items():
-        theirs = settings.get(plugin)
-        silent[plugin] = {**(theirs if isinstance(theirs, dict) else {}), **ours}
-    if silent != settings:
+        before = {}
+    if not isinstance(before, dict):
+        before = {}
+    after = dict(before)
+    for plugin, ours in settings.items():
+        theirs = before.get(plugin)
+        after[plugin] = {**(theirs if isinstance(theirs, dict) else {}), **ours}
+    if after != before:
         path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, json.dumps(silent, indent=1).encode() + b"\n")
+        put(path, json.dumps(after, indent=1).encode() + b"\n")
 
 
 def lab_command(root: Path, arguments: list[str]) -> list[str]:
@@ -153,7 +154,7 @@ def main(arguments: list[str]) -> int | None:
     if not (work / START).is_file():
         print(f"work/{START} is no file that can be opened; move it away and run this again", file=sys.stderr)
         return 1
-    silence_news(Path(sys.prefix))
+    override(Path(sys.prefix), NO_NEWS)
     print(f"Opening work/{START}. Stop with Ctrl-C.", flush=True)
     command = lab_command(ROOT, arguments)
     os.chdir(ROOT)
