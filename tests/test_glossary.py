@@ -42,6 +42,7 @@ def test_a_meaning_is_short_plain_and_does_not_begin_with_the_word(term):
     assert 5 <= len(text.split()) <= 36
     assert text[0].isupper()
     assert text.endswith(".")
+    assert not re.search(r"[.!?] [A-Z]", text)  # one sentence
     assert not text.lower().startswith(term.name.lower())
 
 

@@ -549,6 +549,8 @@ def test_the_summary_counts_banks_and_exercises(mine):
     assert lessons[asked[ID]["taught"]["notebook"]]["right"] == 1
     assert lessons[EXERCISES[name].notebook]["done"] == 1
     for lesson in lessons.values():
+        own = [text for key, text in load_banks().objectives.items() if key.split(".")[0] == lesson["notebook"][3:]]
+        assert [each["text"] for each in lesson["objectives"]] == own  # as the lesson states them
         assert sum(each["all"] for each in lesson["objectives"]) == lesson["questions"] + lesson["exercises"]
         assert sum(each["done"] for each in lesson["objectives"]) == lesson["right"] + lesson["done"]
     assert "The prefix mask: questions right 1 of" in repr(mine)

@@ -14,6 +14,7 @@ import bench_lessons
 import nbformat
 import pytest
 import tables
+from jupyter_core.utils import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
 from tables import NOT_YET, TableError
 
@@ -22,7 +23,10 @@ TIMES = tables.lesson_times()
 RECORDS = ROOT / "benchmarks"
 # MADE UP for these tests: nobody measured any of it
 MADE_UP = {"machine": "a made-up machine", "date": "2001-02-03", "command": "python made_up.py"}
-LESSONS = MADE_UP | {"lessons": {name: {"seconds": 8.4, "kernel_mib": 321, "all_mib": 330} for name in TIMES}}
+LESSONS = MADE_UP | {
+    "lessons": {name: {"seconds": 8.4, "kernel_mib": 321, "all_mib": 330} for name in TIMES},
+    "open_mib": 2345,
+}
 LAB = MADE_UP | {"first_seconds": 151.2, "again_seconds": 3.4}
 EXPLORER = MADE_UP | {"chromium": "99.0", "rows": [{"tokens": 13, "painted_median_ms": 7.2}]}
 
@@ -45,6 +49,7 @@ def test_a_record_is_shown_with_where_it_comes_from():
     assert text.count("| 8 | 321 MiB |") == len(TIMES)
     assert "151 s, downloads included, and then 3 s" in text
     assert "7 ms with 13 tokens" in text
+    assert "none of them ended, hold 2345 MiB together" in text
     assert "processes that a lesson starts" not in text
 
 
@@ -145,7 +150,11 @@ def test_a_lesson_is_measured_where_its_kernel_and_its_processes_are_seen(tmp_pa
         "held = b'x' * (150 << 20); del held",  # a peak that is over when the notebook ends
         "subprocess.run([sys.executable, '-c', \"import time; held = b'x' * (200 << 20); time.sleep(1)\"])",
     )
-    found = bench_lessons.measure(path)
+    left_open = []
+    found = bench_lessons.measure(path, left_open)
+    (kernel,) = left_open
+    assert 50 < bench_lessons.memory_mib(kernel.provisioner.pid, "Pss", "smaps_rollup") <= found["kernel_mib"]
+    run_sync(kernel.shutdown_kernel)(now=True)
     assert 1 < found["seconds"] < 60
     assert 150 < found["kernel_mib"] < 400
     assert found["all_mib"] >= found["kernel_mib"]
@@ -166,12 +175,15 @@ def test_a_cell_that_fails_is_named_and_nothing_is_recorded(tmp_path, capsys, mo
 def test_a_record_names_machine_date_and_command(tmp_path, monkeypatch, capsys):
     written = []
     monkeypatch.setattr(tables, "write_all", lambda: written.append(True))
-    monkeypatch.setattr(bench_lessons, "measure", lambda path: {"seconds": 1.0, "kernel_mib": 2, "all_mib": 3})
+    monkeypatch.setattr(
+        bench_lessons, "measure", lambda path, left_open: {"seconds": 1.0, "kernel_mib": 2, "all_mib": 3}
+    )
     trial(tmp_path, "1")
     record = tmp_path / "lessons.json"
     assert bench_lessons.main(["--notebooks", str(tmp_path), "--json", str(record)]) == 0
     found = json.loads(record.read_text())
     assert found["lessons"] == {"01_trial": {"seconds": 1.0, "kernel_mib": 2, "all_mib": 3}}
+    assert found["open_mib"] == 0
     assert found["command"].startswith("python tools/bench_lessons.py --notebooks")
     assert all(found[name] for name in ("machine", "date"))
     assert written == [True]

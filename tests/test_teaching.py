@@ -1,5 +1,6 @@
 """What docs/teaching.md says to do can be done, as far as that can be tried without Docker and without a hub."""
 
+import json
 import os
 import re
 import shlex
@@ -64,12 +65,22 @@ def test_hubs_need_the_single_user_server_which_every_image_has():
 
 
 def test_the_settings_are_yaml_and_keep_progress_in_the_home_folder(monkeypatch):
-    settings = yaml.safe_load(block("yaml"))["singleuser"]
+    whole = yaml.safe_load(block("yaml"))
+    assert whole["hub"]["config"]["KubeSpawner"]["working_dir"] == "/home/jovyan"  # not in the image's folder
+    settings = whole["singleuser"]
     assert settings["image"]["name"] in block("sh")
     (name, value), *rest = settings["extraEnv"].items()
     assert (name, rest) == ("COURSE_PROGRESS", [])
     monkeypatch.setenv(name, value)
     assert Progress().path == Path.home() / "course-progress.json"
+
+
+def test_a_learner_gets_memory_for_any_one_lesson_with_what_it_starts():
+    limit = yaml.safe_load(block("yaml"))["singleuser"]["memory"]["limit"]
+    lessons = json.loads((ROOT / "benchmarks" / "lessons.json").read_text("utf-8"))["lessons"]
+    room_for_jupyterlab = 512
+    assert limit.endswith("G")
+    assert int(limit[:-1]) * 1000**3 / 2**20 > room_for_jupyterlab + max(one["all_mib"] for one in lessons.values())
 
 
 def test_the_link_comes_from_pyproject():

@@ -4,8 +4,9 @@
 
 "seconds" are those on the clock, from the start of the kernel to the last output. "kernel_mib" is the most memory that
 the kernel's process ever had (VmHWM, as Linux counts it). "all_mib" is the most that it and the processes that it
-started had together, looked at five times a second; memory that they share counts once for each. A learner's progress
-is not touched. The README's table is written from the record.
+started had together, looked at five times a second; memory that they share counts once for each. "open_mib" is what
+the kernels of all lessons hold together if nobody ends them (Pss: memory that several share counts once). A learner's
+progress is not touched. The README's table is written from the record.
 """
 
 import argparse
@@ -17,13 +18,14 @@ from pathlib import Path
 import nbformat
 import tables
 from build_notebooks import BUILT, BuildError, notebook_client, run_cells
+from jupyter_core.utils import run_sync
 
 PROC = Path("/proc")
 
 
-def memory_mib(pid: int, field: str) -> float:
+def memory_mib(pid: int, field: str, file: str = "status") -> float:
     """Return a field of /proc/PID/status in MiB: VmHWM is the most a process ever had, VmRSS what it has."""
-    found = re.search(rf"^{field}:\s+(\d+) kB$", (PROC / str(pid) / "status").read_text(), re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB$", (PROC / str(pid) / file).read_text(), re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0  # a process that has just ended has no memory
 
 
@@ -62,10 +64,15 @@ class Watch(threading.Thread):
         return self.peak_mib
 
 
-def measure(path: Path) -> dict[str, float]:
-    """Run one notebook; return its seconds and its peak memory. BuildError says which cell failed."""
+def measure(path: Path, left_open: list) -> dict[str, float]:
+    """Run one notebook; return its seconds and its peak memory. BuildError says which cell failed.
+
+    The kernel is not ended: its manager is put into `left_open`.
+    """
     notebook = nbformat.read(path, as_version=4)
     client, watches, peaks = notebook_client(notebook, path.parent), [], []
+    left_open.append(client.create_kernel_manager())
+    client.owns_km = False
 
     def begin(**_):
         watches.append(Watch(client.km.provisioner.pid))
@@ -99,21 +106,26 @@ def main(arguments=None) -> int:
     ]
     if not paths:
         parser.error(f"no notebook in {options.notebooks} fits {' '.join(options.names) or 'NN_*.ipynb'}")
-    lessons = {}
-    for path in paths:
-        try:
-            lessons[path.stem] = found = measure(path)
-        except BuildError as error:
-            print(error, file=sys.stderr)
-            return 1
-        print(
-            f"{path.stem:28} {found['seconds']:6.1f} s  kernel {found['kernel_mib']:5} MiB  "
-            f"with what it starts {found['all_mib']:5} MiB",
-            flush=True,
-        )
+    lessons, left_open = {}, []
+    try:
+        for path in paths:
+            lessons[path.stem] = found = measure(path, left_open)
+            print(
+                f"{path.stem:28} {found['seconds']:6.1f} s  kernel {found['kernel_mib']:5} MiB  "
+                f"with what it starts {found['all_mib']:5} MiB",
+                flush=True,
+            )
+        open_mib = round(sum(memory_mib(one.provisioner.pid, "Pss", "smaps_rollup") for one in left_open))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        for one in left_open:
+            run_sync(one.shutdown_kernel)(now=True)
+    print(f"left open, all together {open_mib} MiB")
     if options.json:
         command = " ".join(["python tools/bench_lessons.py", *(sys.argv[1:] if arguments is None else arguments)])
-        tables.write_record(options.json, command, lessons=lessons)
+        tables.write_record(options.json, command, lessons=lessons, open_mib=open_mib)
     return 0
 
 

@@ -82,6 +82,7 @@ def budgets(times: dict, lessons: dict | None, lab: dict | None, explorer: dict 
         if more := [name for name, one in measured.items() if one["all_mib"] > 1.2 * one["kernel_mib"]]:
             shares = [f"{name[:2]}: {measured[name]['all_mib']} MiB" for name in more]
             said += f" With the processes that a lesson starts, each counted in full, {', '.join(shares)}."
+        said += f" The kernels of all lessons, none of them ended, hold {lessons['open_mib']} MiB together."
     paragraphs.append(f"Seconds and peak memory of each notebook's kernel: {said}")
     said = f"{NOT_YET}."
     if lab:

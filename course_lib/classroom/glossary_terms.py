@@ -30,8 +30,8 @@ _TERMS = {
     },
     ("02_prefix_mask", "One square of ones"): {
         "prefix": "The first `P` tokens of a text, the given part, in which every token sees every other.",
-        "target": "The tokens after the prefix: the part to be written, each seeing the prefix and what came before. "
-        "In training, also the token that a row should predict.",
+        "target": "The tokens after the prefix: the part to be written, each seeing the prefix and what came before; "
+        "in training, also the token that a row should predict.",
         "mask": "A table that says who may look at whom: a row for each query, a column for each key.",
         "query": "The vector with which a token looks: its row of the mask says at whom.",
         "key": "The vector by which a token is found when others look at it.",
@@ -43,6 +43,7 @@ _TERMS = {
         "value": "The vector that a token hands over to those who look at it.",
         "head": "One of several attentions that run side by side in a layer, each with queries, keys and values of "
         "its own.",
+        "score": "How well a query and a key fit, as one number: their product, before the softmax.",
         "softmax": "The step that turns a row of scores into positive weights that sum to 1.",
     },
     ("02_prefix_mask", "Three traps"): {
@@ -67,11 +68,15 @@ _TERMS = {
         "place.",
     },
     ("03_prefix_lm", "Only the story is scored"): {
+        "BOS": "The mark in front of a text, which says that it begins; EOS is the mark that ends it.",
         "loss": "The mean of -log p over the rows that are scored, where p is the probability of the right next token.",
         "loss mask": "A bool for each row that says whether it is scored; in a prefix LM, from the last row of the "
         "prefix on.",
     },
     ("03_prefix_lm", "Does it help?"): {
+        "arm": "One of several trainings that differ in one thing only, to find out what that thing does.",
+        "held-out": "Kept away from training, so that a model is measured on texts that it has never seen.",
+        "pretrained": "Trained first, on much text; finetuned is what was trained on after that, for a purpose.",
         "bidirectional": "In both directions: a token sees the tokens before it and those after it.",
     },
     ("03_prefix_lm", "The cache, and what goes stale"): {
@@ -82,7 +87,7 @@ _TERMS = {
     },
     ("03_prefix_lm", "In the wild"): {
         "two passes": "The prefix mask by two calls of a kernel that knows only full and causal: prefix at prefix, "
-        "full; target at all, causal. The library calls it split.",
+        "full; target at all, causal; `split` in the library.",
         "objective": "What a model is trained to predict; the mask, a separate choice, says what it may see.",
     },
     ("04_glm", "A text with blanks"): {
@@ -107,6 +112,8 @@ _TERMS = {
     },
     ("05_palm_parallel", "Two devices, one sum"): {
         "tensor parallelism": "Cutting every layer over several devices, each with some heads and some features.",
+        "roofline": "The least time that a step can take, by the speed of the arithmetic or by that of moving the "
+        "numbers, whichever is slower.",
         "all-reduce": "Adding up what all devices have, so that each has the sum; all of them wait for it.",
     },
     ("05_palm_parallel", "PaLM's other choices"): {
@@ -135,11 +142,22 @@ _TERMS = {
         "JRT-RNN": "A model whose linear attention reads its prompt both ways with a second stream of keys and values "
         "beside a causal one.",
     },
+    ("07_prefix_linear_attention", "What a small state recalls"): {
+        "recall": "Reading out of a memory, by its key, a value that was written before.",
+    },
     ("07_prefix_linear_attention", "Decay, gating, selection"): {
-        "decay": "Letting a state fade before each new token; where the token decides how much, it is called a gate.",
+        "decay": "Letting a state fade before each new token.",
+        "gate": "A factor by which a token itself decides how much of a state it keeps.",
     },
 }  # fmt: skip
-_SPELT = {"loss mask": "loss_mask", "blank infilling": "blank_infilling", "embedding": "embeddings"}
+_SPELT = {
+    "loss mask": "loss_mask",
+    "blank infilling": "blank_infilling",
+    "embedding": "embeddings",
+    "score": "scores",
+    "arm": "arms",
+    "recall": "recalls",
+}
 
 TERMS = tuple(
     sorted(

@@ -34,8 +34,9 @@ def summary(record: dict) -> list[dict]:
         _objective(lesson, exercise.objective, done)
     for lesson in lessons.values():
         for objective, counts in lesson["objectives"].items():
-            counts["text"] = banks.objectives.get(objective, objective)
-        lesson["objectives"] = list(lesson["objectives"].values())
+            counts["text"] = banks.objectives[objective]
+        stated = [*banks.objectives]  # in the order in which the lesson states them
+        lesson["objectives"] = [lesson["objectives"][key] for key in sorted(lesson["objectives"], key=stated.index)]
     return [lessons[name] for name in sorted(lessons)]
 
 
