@@ -66,7 +66,7 @@ def test_hubs_need_the_single_user_server_which_every_image_has():
 
 def test_the_settings_are_yaml_and_keep_progress_in_the_home_folder(monkeypatch):
     whole = yaml.safe_load(block("yaml"))
-    assert whole["hub"]["config"]["KubeSpawner"]["working_dir"] == "/home/jovyan"  # not in the image's folder
+    assert whole["hub"]["config"]["Spawner"]["notebook_dir"] == "~"  # not the image's folder
     settings = whole["singleuser"]
     assert settings["image"]["name"] in block("sh")
     (name, value), *rest = settings["extraEnv"].items()
