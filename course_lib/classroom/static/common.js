@@ -13,10 +13,14 @@ function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** JupyterLab takes arrows and letters for itself, even from inputs in an output. Keep them; let Escape and Tab pass. */
+/**
+ * JupyterLab takes arrows and letters for itself, even from inputs in an output. Keep them; let Tab pass, and let Escape
+ * lead back to the cell, if nothing within had a use for it.
+ */
 function keepKeys(element) {
   element.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" && event.key !== "Tab") event.stopPropagation();
+    if (event.key === "Escape") element.closest(".jp-Cell")?.focus({ preventScroll: true });
   });
 }
 
