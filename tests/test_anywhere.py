@@ -11,15 +11,21 @@ import nbformat
 ROOT = Path(__file__).parent.parent
 LEFTOVERS = {"work", "build", "dist", "shots", "shared"}
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+SHORT = ("00", "01", "02", "08")
 RUN = """
-import sys, nbformat
-for path in sys.argv[1:]:
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    exec(compile(cells[0].source, path, "exec"), {"__name__": "__main__"})
+import pathlib, sys, nbformat
+short = sys.argv[1].split()
+for path in map(pathlib.Path, sys.argv[2:]):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    names = {"__name__": "__main__"}
+    for cell in cells if path.name[:2] in short else cells[:1]:
+        exec(compile(cell, path.name, "exec"), names)
+    print("has run", path.name)
 """
 
 
-def test_the_first_cell_of_every_lesson_runs_anywhere_and_without_a_home(tmp_path):
+def test_lessons_run_in_any_order_anywhere_and_without_a_home(tmp_path):
+    """The short ones whole, and of the others what they need from outside: the first cell."""
     folder = tmp_path / "a folder, \u00e9\u00df \u706f"
     folder.mkdir()
     lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -29,11 +35,11 @@ def test_the_first_cell_of_every_lesson_runs_anywhere_and_without_a_home(tmp_pat
     }
     strict = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:course_lib"]
     done = subprocess.run(
-        [sys.executable, *strict, "-c", RUN, *map(str, reversed(lessons))],
+        [sys.executable, *strict, "-c", RUN, " ".join(SHORT), *map(str, reversed(lessons))],
         cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(lessons)  # each says its device
+    assert done.stdout.count("has run") == len(lessons)
     assert list(folder.iterdir()) == []
 
 
