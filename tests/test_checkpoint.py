@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import stat
 import zipfile
 
 import numpy as np
@@ -114,6 +115,46 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
         model.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_link_stays_one_and_a_file_keeps_its_permissions(saved, tmp_path):
+    model, path = saved
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path.name)
+    with torch.no_grad():
+        model.embedding.weight.add_(1)
+    model.save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert torch.equal(PrefixLM.load(path).embedding.weight, model.embedding.weight)
+    path.unlink()
+    model.save(link)  # a link to nothing makes what it leads to
+    assert sorted(os.listdir(tmp_path)) == ["link", "model.pt"]
+
+
+def test_only_a_file_is_replaced(saved, tmp_path):
+    model, _ = saved
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    before = sorted(os.listdir(tmp_path))
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(ValueError, match=f"path = '.*{name}': must be the name of a file, but what is there is no"):
+            model.save(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("nowhere/m", FileNotFoundError), ("model.pt/m", NotADirectoryError), ("m" * 255, OSError)]
+)
+def test_what_cannot_be_written_is_named_as_it_was_given(saved, tmp_path, name, error):
+    model, _ = saved
+    with pytest.raises(error) as caught:
+        model.save(tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    assert os.listdir(tmp_path) == ["model.pt"]
 
 
 def test_another_config_is_named_field_by_field(saved):
