@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from .checkpoint import built, check_saved_vocabulary, read_checkpoint, save_checkpoint
 from .model import Config, PrefixLM
 from .training_record import Record
@@ -18,10 +16,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 def save_run(path, run: "Run", vocabulary) -> None:
     """Write a run: its model, the optimizer's moments, its record, what it was told, and the vocabulary, if given."""
     told = {} if vocabulary is None else {"vocabulary": run.model.check_vocabulary(vocabulary).fingerprint}
-    with torch.device("meta"):
-        made = {name: value.shape for name, value in PrefixLM(run.model.config).state_dict().items()}
-    if made != {name: value.shape for name, value in run.model.state_dict().items()}:
-        raise ValueError("a run can be saved if its model is as its config makes one, but its layers were replaced")
+    run.model.check_as_made()
     names = {weight: name for name, weight in run.model.named_parameters()}
     state = {f"model {name}": value for name, value in run.model.state_dict().items()}
     for weight, moments in run.optimizer.state.items():

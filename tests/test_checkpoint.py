@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.parametrizations import weight_norm
 
 from course_lib.checkpoint import digest, save_checkpoint
 from course_lib.model import Config, PrefixLM
@@ -115,6 +116,18 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
         model.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_model_that_load_could_not_make_is_not_saved(saved, tmp_path):
+    def wider(model):
+        model.embedding = torch.nn.Embedding(9, 8)
+
+    for change in (lambda model: weight_norm(model.blocks[0].mlp.down), wider):
+        model = PrefixLM(CONFIG)
+        change(model)
+        with pytest.raises(ValueError, match="saved if it is as its config makes one, but its layers were replaced"):
+            model.save(tmp_path / "model.pt")
+    assert torch.equal(PrefixLM.load(tmp_path / "model.pt").embedding.weight, saved[0].embedding.weight)
 
 
 def test_a_link_stays_one_and_a_file_keeps_its_permissions(saved, tmp_path):
