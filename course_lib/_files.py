@@ -45,10 +45,11 @@ def write_whole(path, content: str | Callable[[BinaryIO], None]) -> None:
             else:
                 file.write(content.encode())
         os.replace(part, target)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # and not the part, which nobody asked for
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch tells of a full disk in riddles
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error  # the part's name would tell nobody
+        raise
     finally:
         with suppress(OSError):  # it was never made, or is in place by now
             part.unlink()

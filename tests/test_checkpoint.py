@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import stat
 import zipfile
 
@@ -168,6 +169,20 @@ def test_what_cannot_be_written_is_named_as_it_was_given(saved, tmp_path, name, 
         model.save(tmp_path / name)
     assert caught.value.filename == str(tmp_path / name)
     assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_full_disk_is_named_as_one(saved):
+    _, path = saved
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = PrefixLM(Config(vocab_size=20, dim=64, layers=2, heads=4))  # larger than what is collected before a write
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/model\.pt'"):
+            model.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_another_config_is_named_field_by_field(saved):
