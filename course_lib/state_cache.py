@@ -68,8 +68,8 @@ class _Call:
 
     def finish(self, x: Tensor) -> None:
         """Take over the new states; x (B, n, dim) is what the model answered to the new tokens."""
-        self.cache.states = [layer.state for layer in self.layers]
         self.cache._count(x, self.counts, self.prefix_lens)
+        self.cache.states = [layer.state for layer in self.layers]  # last: what fails before it has read nothing
 
 
 class _Layer:

@@ -256,6 +256,19 @@ def test_smaller_types_keep_their_states_in_float32(kind, autocast):
     torch.testing.assert_close(cache.state.kv.double(), start + 2000 * k.double().mT @ v.double(), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("changes", MODELS, ids=str)
+def test_a_call_that_fails_leaves_the_states_as_they_were(changes):
+    model, tokens = model_of(**changes), torch.randint(11, (1, 6), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        cache = StateCache(model, 1)
+        model(tokens[:, :4], 3, cache=cache)
+    with pytest.raises(RuntimeError, match="inference tensor"):  # it fails at the end, where the answer is kept
+        model(tokens[:, 4:], 3, cache=cache)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(tokens[:, 4:], 3, cache=cache)[0], model(tokens, 3)[0][:, 4:])
+    assert cache.lengths == [6]
+
+
 def test_generating_goes_through_the_states():
     model, prompt = model_of(), torch.randint(11, (2, 6), generator=torch.Generator().manual_seed(2))
     steps = list(model.generate(prompt, 5, prefix_len=4, temperature=0))
