@@ -39,7 +39,8 @@ class StateCache(DecodingCache):
     @property
     def nbytes(self) -> int:
         """Bytes of everything that is kept."""
-        return self.last.nbytes + sum(x.nbytes for state in self.states if state is not None for x in state)
+        kept = [x for state in self.states if state is not None for x in state if x is not None]  # no z beside a gate
+        return self.last.nbytes + sum(x.nbytes for x in kept)
 
     def begin(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> "_Call":
         """Begin one call of the model with tokens (B, n); nothing counts as read before its `finish`."""

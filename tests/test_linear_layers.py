@@ -288,6 +288,10 @@ def test_a_state_does_not_grow_and_a_key_value_cache_does():
     numbers = SMALL.layers * heads * head_dim * (head_dim + 1) + SMALL.dim
     assert sizes[0] == 8 * numbers
     assert KVCache(softmax, 1, capacity=40).nbytes > KVCache(softmax, 1, capacity=8).nbytes
+    gated = model_of(attention="gated", normalize=False)
+    states = StateCache(gated, 1)
+    gated(torch.zeros(1, 8, dtype=torch.int64), 0, cache=states)
+    assert states.nbytes == 8 * (SMALL.layers * heads * head_dim * head_dim + SMALL.dim)  # nothing is divided
 
 
 def test_packed_documents_are_the_documents_alone():
