@@ -121,7 +121,7 @@ class KVCache(DecodingCache):
         layers = len(self.keys)
         by_example = zip(self.prefix_lens, new, self.lengths, strict=True)
         stale = [[len(rows) for rows in stale_rows(*lens, layers)] for lens in by_example]
-        counts = [sum(layer) for layer in zip(*stale, strict=True)] if stale else [0] * layers
+        counts = [sum(layer) for layer in zip(*stale, strict=True)]
         changed = [b for b in range(self.batch_size) if max(new[b], 1) != max(self.prefix_lens[b], 1)]
         if changed:
             self._re_encode(changed, [new[b] for b in changed], [stale[b] for b in changed])
@@ -187,7 +187,7 @@ class _Call:
             if cache.positions.dim() == 3:
                 positions = torch.stack([positions, torch.zeros_like(row)], dim=-1)
         self.positions = positions.expand(*row.shape, *cache.positions.shape[2:])
-        self.total = max((n + count for n, count in zip(cache.lengths, counts, strict=True)), default=0)
+        self.total = max(n + count for n, count in zip(cache.lengths, counts, strict=True))
         key = torch.arange(self.total, device=device)
         prefix = torch.tensor(prefix_lens, device=device)[:, None, None]
         self.mask = ((key <= row[..., None]) | (key < prefix))[:, None]

@@ -24,7 +24,7 @@ class DecodingCache:
     def __init__(self, model: "PrefixLM", batch_size: int):
         if not isinstance(getattr(model, "blocks", None), torch.nn.ModuleList):  # PrefixLM itself imports this module
             raise TypeError(f"model must be a PrefixLM, got {shown(model)}")
-        self.batch_size, self.model = whole_number("batch_size", batch_size), model
+        self.batch_size, self.model = whole_number("batch_size", batch_size, low=1), model
         self.capacity = model.config.max_len
         weight = next(model.parameters())
         room("batch_size", self.batch_size, self.batch_size * model.config.dim * weight.element_size())
@@ -57,7 +57,7 @@ class DecodingCache:
         counts = [new] * batch if seen.lengths is None else list(seen.lengths)
         limit = {"high": new, "high_name": "the tokens given"}
         counts = [whole_number(f"lengths[{b}]", count, **limit) for b, count in enumerate(counts)]
-        longest = max((held + count for held, count in zip(self.lengths, counts, strict=True)), default=0)
+        longest = max(held + count for held, count in zip(self.lengths, counts, strict=True))
         if longest > self.capacity:
             raise ValueError(
                 f"the cache has room for {self.capacity} tokens an example, got {longest} with the new ones"

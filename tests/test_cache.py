@@ -389,6 +389,8 @@ def test_refusals_in_words():
         with pytest.raises(TypeError, match="new_len"):
             cache.extend_prefix(wrong)
     assert (cache.lengths, cache.prefix_lens) == ([5, 5], [3, 2])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        KVCache(model, 0)
     for capacity in (0, 17):
         with pytest.raises(ValueError, match=f"capacity must be from 1 to max_len = 16, got {capacity}"):
             KVCache(model, 2, capacity=capacity)

@@ -327,6 +327,8 @@ def test_refusals_in_words():
         KVCache(model_of(), 1)
     with pytest.raises(ValueError, match="a StateCache is for attention without a softmax"):
         StateCache(model_of(attention="softmax"), 1)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        StateCache(model_of(), 0)
     cache, tokens = StateCache(model_of(), 1), torch.zeros(1, 3, dtype=torch.int64)
     cache.model(tokens, 2, cache=cache)
     with pytest.raises(ValueError, match="a state cannot be taken apart; begin with a new cache"):
