@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ._check import is_whole_number, room, short, shown, whole_number
+from .kernels import LinearState
 from .masks import Visibility
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ class DecodingCache:
     lengths       tokens read, one int per example.
     prefix_lens   prefix lengths, one int per example; None before the first call.
     last          (B, dim), the model's answer to each example's last token.
+
+    A copy, by copy.copy or copy.deepcopy, goes on by itself from where the cache is, with the same model: so a text can
+    go on in several ways, as in a beam, from a prompt that is read once.
     """
 
     def __init__(self, model: "PrefixLM", batch_size: int):
@@ -32,6 +36,16 @@ class DecodingCache:
         self.lengths = [0] * self.batch_size
         self.prefix_lens: list[int] | None = None
         self._filled_by: list | None = None
+
+    def __copy__(self) -> "DecodingCache":
+        """Return a cache that goes on from here by itself, with tensors of its own; the model is the same one."""
+        new = object.__new__(type(self))
+        new.__dict__ = {name: _copied(value) for name, value in vars(self).items()}
+        return new
+
+    def __deepcopy__(self, memo: dict) -> "DecodingCache":
+        """Do the same: with a copy of the model, too, it would be refused by the model that it was made for."""
+        return self.__copy__()
 
     def next_logits(self) -> Tensor:
         """Return the logits of what follows each example's last token, (B, vocab_size), under the prefix as it is."""
@@ -111,6 +125,15 @@ class DecodingCache:
                 for holder in (module._modules, module._parameters)
                 for name, part in holder.items()
             ]
+
+
+def _copied(value):
+    """Return a copy of a tensor, or of a list or LinearState of them; all else in a cache is never written in place."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, LinearState):
+        return LinearState(*map(_copied, value))
+    return [_copied(one) for one in value] if isinstance(value, list) else value
 
 
 def _state(weight: Tensor) -> tuple[int, int]:

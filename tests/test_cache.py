@@ -321,6 +321,34 @@ def test_a_cache_is_of_one_model():
         other(tokens, 1, cache=object())
 
 
+@pytest.mark.parametrize("attention", ["softmax", "linear", "jrt", "gated"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_goes_on_by_itself(attention, copied):
+    """Two continuations of one prompt, and neither hears of the other."""
+    model, tokens = made(attention=attention, normalize=None), some_tokens(2, 9)
+    kind = KVCache if attention == "softmax" else StateCache
+    empty = copied(kind(model, 2))
+    cache = kind(model, 2)
+    model.hidden(tokens[:, :5], Visibility(3), cache=cache)  # with gradients on
+    other = copied(cache)
+    assert other.model is model
+    assert other.nbytes == cache.nbytes
+    texts = tokens, torch.cat([tokens[:, :5], tokens[:, 5:].flip(1)], 1)
+    for t in range(5, 9):
+        for one, text in zip((cache, other), texts, strict=True):
+            logits, _ = model(text[:, [t]], 3, cache=one)
+            torch.testing.assert_close(logits, model(text[:, : t + 1], 3)[0][:, [t]], **CLOSE)
+    if attention == "softmax":
+        other.extend_prefix(7)
+        torch.testing.assert_close(other.next_logits(), model(texts[1], 7)[0][:, -1], **CLOSE)
+    torch.testing.assert_close(cache.next_logits(), model(tokens, 3)[0][:, -1], **CLOSE)
+    assert empty.lengths == [0, 0]
+    model(tokens, 3, cache=empty)
+    loaded(model)
+    with pytest.raises(ValueError, match="weights have changed"):
+        other.next_logits()
+
+
 def trained(model):
     tokens = some_tokens(1, 5)
     Run(model, lambda step: {"tokens": tokens, "prefix_len": 2, "targets": tokens}, steps=1).train()
