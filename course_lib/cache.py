@@ -67,9 +67,10 @@ class KVCache(DecodingCache):
                   Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
                   two int64 more, however many layers there are. `nbytes` is all together.
 
-    A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. It is not
-    differentiable. Memory is taken when it is made. A call that fails, or is interrupted while it computes, leaves it
-    as it was.
+    A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. What torch does
+    not count, such as a fused optimizer's step or a write to `weight.data`, is noticed by the first number of each
+    weight; if it leaves all of those as they were, it is not noticed. A cache is not differentiable. Memory is taken
+    when it is made. A call that fails, or is interrupted while it computes, leaves it as it was.
     """
 
     _mend = "rows would be stale; change them with cache.extend_prefix"

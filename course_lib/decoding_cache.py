@@ -35,7 +35,7 @@ class DecodingCache:
         self.last = torch.zeros(self.batch_size, model.config.dim, dtype=weight.dtype, device=weight.device)
         self.lengths = [0] * self.batch_size
         self.prefix_lens: list[int] | None = None
-        self._filled_by: list | None = None
+        self._filled_by: _Weights | None = None
 
     def __copy__(self) -> "DecodingCache":
         """Return a cache that goes on from here by itself, with tensors of its own; the model is the same one."""
@@ -95,10 +95,8 @@ class DecodingCache:
         """Refuse a model whose weights are not those that filled the cache: what it holds would be another model's."""
         if self._filled_by is None:
             return
-        for holder, name, part, state in self._filled_by:
-            now = holder.get(name)
-            if now is not part or (state is not None and _state(now) != state):
-                raise ValueError("the model's weights have changed since this cache was filled: make a new one")
+        if self._filled_by.changed():
+            raise ValueError("the model's weights have changed since this cache was filled: make a new one")
 
     def _check_prefix(self, name: str, prefix_lens: list, held: list[int]) -> list[int]:
         if len(prefix_lens) != self.batch_size:
@@ -118,13 +116,33 @@ class DecodingCache:
         self.lengths = [held + count for held, count in zip(self.lengths, counts, strict=True)]
         self.prefix_lens = prefix_lens
         if self._filled_by is None:
-            # Kept flat: to walk through the modules for each token would take several times as long as to look here.
-            self._filled_by = [
-                (holder, name, part, _state(part) if isinstance(part, Tensor) else None)
-                for module in self.model.modules()
-                for holder in (module._modules, module._parameters)
-                for name, part in holder.items()
-            ]
+            self._filled_by = _Weights(self.model)
+
+
+class _Weights:
+    """A model's weights as they are now, to tell later on whether they still are."""
+
+    def __init__(self, model: "PrefixLM"):
+        # Kept flat: to walk through the modules for each token would take several times as long as to look here.
+        self.parts = [
+            (holder, name, part, _state(part) if isinstance(part, Tensor) else None)
+            for module in model.modules()
+            for holder in (module._modules, module._parameters)
+            for name, part in holder.items()
+        ]
+        # Fused optimizers and weight.data write past torch's count of versions. A step moves nearly every number, so
+        # the first of each weight tells of it, as bytes: so NaN is equal to itself, and all types lie in one row.
+        weights = [weight.detach() for weight in model.parameters() if weight.numel()]
+        self.firsts = [weight.as_strided((1,), (1,)).view(torch.uint8) for weight in weights]
+        self.read = torch.cat(self.firsts)
+
+    def changed(self) -> bool:
+        """Whether any weight was replaced, moved or written. On an accelerator this waits for the device once."""
+        for holder, name, part, state in self.parts:
+            now = holder.get(name)
+            if now is not part or (state is not None and _state(now) != state):
+                return True
+        return not torch.equal(torch.cat(self.firsts), self.read)
 
 
 def _copied(value):

@@ -98,7 +98,7 @@ class PrefixLM(nn.Module):
         block_positions   likewise, for a model that has them (positions="glm" or "glm_rotary"); 0 unless given.
         cache          the tokens go on where it ends, and lengths count these tokens only. Not differentiable.
 
-        On an accelerator, checking ids waits for the device.
+        On an accelerator, checking ids waits for the device, and so does a cache.
         """
         if targets is None and loss_mask is not None:
             raise ValueError("loss_mask is of no use without targets")

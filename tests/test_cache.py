@@ -362,8 +362,31 @@ def replaced(model):
     model.blocks[1] = copy.deepcopy(model.blocks[1])
 
 
+def stepped(model, **how):
+    model(some_tokens(1, 5), 2, targets=some_tokens(1, 5))[1].backward()
+    torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0, **how).step()
+
+
+def fused(model):
+    stepped(model, fused=True)
+
+
+def fused_in_part(model):
+    """One layer of three is trained."""
+    model.requires_grad_(False)
+    model.blocks[2].requires_grad_(True)
+    fused(model)
+
+
+def behind_torchs_back(model):
+    model.blocks[1].mlp.down.weight.data.add_(0.1)
+
+
+CHANGES = [trained, loaded, replaced, PrefixLM.double, stepped, fused, fused_in_part, behind_torchs_back]
+
+
 @pytest.mark.parametrize("attention", ["softmax", "linear"])
-@pytest.mark.parametrize("change", [trained, loaded, replaced, PrefixLM.double])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_cache_is_of_the_weights_that_filled_it(attention, change):
     model, tokens = made(attention=attention), some_tokens(1, 5)
     cache = (KVCache if attention == "softmax" else StateCache)(model, 1)
@@ -383,6 +406,16 @@ def test_weights_without_versions_fill_a_cache_too():
         cache = KVCache(model, 1)
         model(tokens[:, :4], 2, cache=cache)
         torch.testing.assert_close(model(tokens[:, 4:], 2, cache=cache)[0], model(tokens, 2)[0][:, 4:], **CLOSE)
+
+
+def test_weights_that_are_not_finite_or_lie_crosswise_have_not_changed():
+    model, tokens = made(), some_tokens(1, 5)
+    model.norm.weight.data[0] = torch.nan
+    down = model.blocks[0].mlp.down
+    down.weight = torch.nn.Parameter(down.weight.detach().mT.contiguous().mT)
+    cache = filled(model, tokens, 2)
+    model(tokens[:, :1], 2, cache=cache)
+    assert cache.lengths == [6]
 
 
 def test_refusals_in_words():
