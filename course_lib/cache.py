@@ -69,7 +69,7 @@ class KVCache(DecodingCache):
 
     A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. What torch does
     not count, such as a fused optimizer's step or a write to `weight.data`, is noticed by the first number of each
-    weight; if it leaves all of those as they were, it is not noticed. A cache is not differentiable. Memory is taken
+    weight; what leaves all of those as they were is not noticed. A cache is not differentiable. Memory is taken
     when it is made. A call that fails, or is interrupted while it computes, leaves it as it was.
     """
 
