@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._check import shown
 from ._files import file_path, write_whole
 
 FORMAT, VERSION = "course_lib.PrefixLM", 1
@@ -33,6 +34,8 @@ def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=N
 
     expected: the config that the model must have, if any. vocabulary: the one it must have been saved with, if any.
     """
+    if expected is not None and not isinstance(expected, config_class):
+        raise TypeError(f"config must be a {config_class.__name__} or None, got {shown(expected)}")
     fields, state, about = read_checkpoint(path)
     check_saved_vocabulary(path, about, vocabulary)
     return built(path, model_class, config_class, fields, state, expected)

@@ -123,7 +123,10 @@ class PrefixLM(nn.Module):
         block_positions=None,
         cache: KVCache | StateCache | None = None,
     ) -> Tensor:
-        """Return what the last layer says of each token, normed, (B, T, dim)."""
+        """Return what the last layer says of each token, normed, (B, T, dim).
+
+        seen: the `Visibility` that `forward` makes of prefix_len, lengths and document_lens; the rest is as there.
+        """
         positions = self._check(tokens, seen, positions, block_positions)
         if cache is not None and not isinstance(cache, DecodingCache):
             raise TypeError(f"cache must be a KVCache or a StateCache, got {shown(cache)}")
@@ -240,6 +243,8 @@ class PrefixLM(nn.Module):
         check_device(name, tokens, self.embedding.weight.device)
         if tokens.dim() != 2:
             raise ValueError(f"{name} must be (batch, length), got shape {tuple(tokens.shape)}")
+        if not isinstance(seen, Visibility):
+            raise TypeError(f"seen must be a Visibility, got {shown(seen)}")
         batch, total = tokens.shape
         if total > self.config.max_len:
             raise ValueError(f"{name} must be at most max_len = {self.config.max_len} long, got {short(total)}")

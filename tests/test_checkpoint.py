@@ -193,6 +193,12 @@ def test_another_config_is_named_field_by_field(saved):
     )
 
 
+def test_the_wanted_config_is_a_config(saved):
+    for wrong in ({}, "small", CONFIG.__dict__):
+        with pytest.raises(TypeError, match="config must be a Config or None, got "):
+            PrefixLM.load(saved[1], config=wrong)
+
+
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file(saved, share):
     _, path = saved
