@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .checkpoint import built, check_saved_vocabulary, read_checkpoint, save_checkpoint
+from .checkpoint import built, check_as_made, check_saved_vocabulary, read_checkpoint, save_checkpoint
 from .model import Config, PrefixLM
 from .training_record import Record
 
@@ -16,7 +16,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 def save_run(path, run: "Run", vocabulary) -> None:
     """Write a run: its model, the optimizer's moments, its record, what it was told, and the vocabulary, if given."""
     told = {} if vocabulary is None else {"vocabulary": run.model.check_vocabulary(vocabulary).fingerprint}
-    run.model.check_as_made()
+    check_as_made(run.model, PrefixLM)
     names = {weight: name for name, weight in run.model.named_parameters()}
     trained = {weight for group in run.optimizer.param_groups for weight in group["params"]}
     if not trained <= names.keys():

@@ -29,6 +29,14 @@ def save_checkpoint(path, config, state: dict[str, Tensor], *, about: dict | Non
     write_whole(path, lambda file: torch.save(content, file))
 
 
+def check_as_made(model, model_class) -> None:
+    """Refuse to save a model with other weights, by name or by shape, than those that its config makes."""
+    with torch.device("meta"):
+        made = {name: value.shape for name, value in model_class(model.config).state_dict().items()}
+    if made != {name: value.shape for name, value in model.state_dict().items()}:
+        raise ValueError("a model can be saved if it is as its config makes one, but its layers were replaced")
+
+
 def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=None):
     """Return the model that was saved, on the CPU; ValueError, naming the file, if anything is wrong with it.
 

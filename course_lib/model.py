@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ._check import check_device, short, shown, usable_device
 from .cache import KVCache
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import check_as_made, load_checkpoint, save_checkpoint
 from .config import POSITIONS, Config
 from .decoding_cache import DecodingCache
 from .generation import Step, evaluating, generate
@@ -204,7 +204,7 @@ class PrefixLM(nn.Module):
 
         ValueError for a model with other weights than its config says: `load` could not make it again.
         """
-        self.check_as_made()
+        check_as_made(self, PrefixLM)
         about = {} if vocabulary is None else {"vocabulary": self.check_vocabulary(vocabulary).fingerprint}
         save_checkpoint(path, self.config, self.state_dict(), about=about)
 
@@ -220,13 +220,6 @@ class PrefixLM(nn.Module):
         vocabulary = None if vocabulary is None else check_vocabulary(vocabulary)
         device = usable_device("device", device)
         return load_checkpoint(path, cls, Config, config, vocabulary).to(device)
-
-    def check_as_made(self) -> None:
-        """Refuse to be saved with other weights than the config says, by name or by shape."""
-        with torch.device("meta"):
-            made = {name: value.shape for name, value in PrefixLM(self.config).state_dict().items()}
-        if made != {name: value.shape for name, value in self.state_dict().items()}:
-            raise ValueError("a model can be saved if it is as its config makes one, but its layers were replaced")
 
     def check_vocabulary(self, vocabulary) -> Vocabulary:
         """Return a vocabulary that has an id for each row of the model's table; TypeError or ValueError otherwise."""
