@@ -2,7 +2,9 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,16 +26,30 @@ def file_path(path) -> Path:
 def write_whole(path, content: str | Callable[[BinaryIO], None]) -> None:
     """Write a text, as UTF-8, or what a function writes, to a file: beside it first, then in its place.
 
-    So an interruption leaves the old file, if there is one, and never half of the new one.
+    So an interruption leaves the old file, if there is one, and never half of the new one. A link goes on leading where
+    it led, and a file keeps its permissions. ValueError, and nothing is written, where something else than a file is,
+    such as a folder or a device; OSError, naming the path, for what cannot be written.
     """
     path = file_path(path)
-    part = path.with_name(f".{path.name}.part")
+    target = Path(os.path.realpath(path))  # of a link, what it leads to
+    part = target.with_name(f".{target.name}.part")
     try:
+        mode = target.stat().st_mode if os.path.lexists(target) else None
+        if mode is not None and not stat.S_ISREG(mode):
+            raise ValueError(f"path = {short(str(path))}: must be the name of a file, but what is there is none")
         with open(part, "wb") as file:
+            if mode is not None:
+                os.chmod(part, stat.S_IMODE(mode))  # before there is anything in it to read
             if callable(content):
                 content(file)
             else:
                 file.write(content.encode())
-        os.replace(part, path)
+        os.replace(part, target)
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch tells of a full disk in riddles
+        if isinstance(cause, OSError) and cause.errno is not None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error  # the part's name would tell nobody
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it was never made, or is in place by now
+            part.unlink()

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from .checkpoint import built, check_saved_vocabulary, read_checkpoint, save_checkpoint
+from .checkpoint import built, check_as_made, check_saved_vocabulary, read_checkpoint, save_checkpoint
 from .model import Config, PrefixLM
 from .training_record import Record
 
@@ -18,16 +16,17 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 def save_run(path, run: "Run", vocabulary) -> None:
     """Write a run: its model, the optimizer's moments, its record, what it was told, and the vocabulary, if given."""
     told = {} if vocabulary is None else {"vocabulary": run.model.check_vocabulary(vocabulary).fingerprint}
-    with torch.device("meta"):
-        made = {name: value.shape for name, value in PrefixLM(run.model.config).state_dict().items()}
-    if made != {name: value.shape for name, value in run.model.state_dict().items()}:
-        raise ValueError("a run can be saved if its model is as its config makes one, but its layers were replaced")
+    check_as_made(run.model, PrefixLM)
     names = {weight: name for name, weight in run.model.named_parameters()}
+    trained = {weight for group in run.optimizer.param_groups for weight in group["params"]}
+    if not trained <= names.keys():
+        raise ValueError("a run can be saved if it trains the weights of its model, but its layers were replaced")
     state = {f"model {name}": value for name, value in run.model.state_dict().items()}
     for weight, moments in run.optimizer.state.items():
         state |= {f"{moment} {names[weight]}": moments[moment] for moment in MOMENTS}
     frozen = [name for weight, name in names.items() if not weight.requires_grad]
     about = {"record": run.record.to_json(), "evaluate_every": run.evaluate_every, "frozen": frozen, **told}
+    about["untrained"] = [name for weight, name in names.items() if weight not in trained]
     save_checkpoint(path, run.model.config, state, about=about, format=FORMAT)
 
 
@@ -42,13 +41,18 @@ def load_run(path, run_class: "type[Run]", batch_of, evaluate, vocabulary, devic
     model = built(path, PrefixLM, Config, fields, tensors.pop("model")).to(device)
     try:
         record = Record.from_json(about["record"])
-        for name in about["frozen"]:
+        frozen = [model.get_parameter(name) for name in about["frozen"]]
+        # What was thawed or frozen since the run was made is still trained, or not, as it was then.
+        for name in about.get("untrained", about["frozen"]):  # older files do not say what was frozen then
             model.get_parameter(name).requires_grad_(False)
         every = about["evaluate_every"]
         told = {"seed": record.seed, "objective": record.objective}
         if evaluate:
             told |= {"evaluate": evaluate, "evaluate_every": every}
         run = run_class(model, batch_of, **record.settings, **told)
+        model.requires_grad_(True)
+        for weight in frozen:
+            weight.requires_grad_(False)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no valid run: {error}") from error
     if evaluate is None and (every is not None or record.evaluations):

@@ -67,9 +67,10 @@ class KVCache(DecodingCache):
                   Keys and values are 2 * layers * kv_heads * head_dim numbers a token; these are dim numbers and
                   two int64 more, however many layers there are. `nbytes` is all together.
 
-    A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. It is not
-    differentiable. Memory is taken when it is made. A call that fails, or is interrupted while it computes, leaves it
-    as it was.
+    A cache belongs to the weights that filled it: once they have changed, it is a ValueError to go on. What torch does
+    not count, such as a fused optimizer's step or a write to `weight.data`, is noticed by the first number of each
+    weight; what leaves all of those as they were is not noticed. A cache is not differentiable. Memory is taken
+    when it is made. A call that fails, or is interrupted while it computes, leaves it as it was.
     """
 
     _mend = "rows would be stale; change them with cache.extend_prefix"
@@ -121,7 +122,7 @@ class KVCache(DecodingCache):
         layers = len(self.keys)
         by_example = zip(self.prefix_lens, new, self.lengths, strict=True)
         stale = [[len(rows) for rows in stale_rows(*lens, layers)] for lens in by_example]
-        counts = [sum(layer) for layer in zip(*stale, strict=True)] if stale else [0] * layers
+        counts = [sum(layer) for layer in zip(*stale, strict=True)]
         changed = [b for b in range(self.batch_size) if max(new[b], 1) != max(self.prefix_lens[b], 1)]
         if changed:
             self._re_encode(changed, [new[b] for b in changed], [stale[b] for b in changed])
@@ -187,7 +188,7 @@ class _Call:
             if cache.positions.dim() == 3:
                 positions = torch.stack([positions, torch.zeros_like(row)], dim=-1)
         self.positions = positions.expand(*row.shape, *cache.positions.shape[2:])
-        self.total = max((n + count for n, count in zip(cache.lengths, counts, strict=True)), default=0)
+        self.total = max(n + count for n, count in zip(cache.lengths, counts, strict=True))
         key = torch.arange(self.total, device=device)
         prefix = torch.tensor(prefix_lens, device=device)[:, None, None]
         self.mask = ((key <= row[..., None]) | (key < prefix))[:, None]

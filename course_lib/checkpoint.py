@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._check import shown
 from ._files import file_path, write_whole
 
 FORMAT, VERSION = "course_lib.PrefixLM", 1
@@ -28,11 +29,21 @@ def save_checkpoint(path, config, state: dict[str, Tensor], *, about: dict | Non
     write_whole(path, lambda file: torch.save(content, file))
 
 
+def check_as_made(model, model_class) -> None:
+    """Refuse to save a model with other weights, by name or by shape, than those that its config makes."""
+    with torch.device("meta"):
+        made = {name: value.shape for name, value in model_class(model.config).state_dict().items()}
+    if made != {name: value.shape for name, value in model.state_dict().items()}:
+        raise ValueError("a model can be saved if it is as its config makes one, but its layers were replaced")
+
+
 def load_checkpoint(path, model_class, config_class, expected=None, vocabulary=None):
     """Return the model that was saved, on the CPU; ValueError, naming the file, if anything is wrong with it.
 
     expected: the config that the model must have, if any. vocabulary: the one it must have been saved with, if any.
     """
+    if expected is not None and not isinstance(expected, config_class):
+        raise TypeError(f"config must be a {config_class.__name__} or None, got {shown(expected)}")
     fields, state, about = read_checkpoint(path)
     check_saved_vocabulary(path, about, vocabulary)
     return built(path, model_class, config_class, fields, state, expected)

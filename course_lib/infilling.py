@@ -17,6 +17,7 @@ from .cache import KVCache
 from .generation import check_sampling, evaluating, next_token_probs
 from .masks import Visibility
 from .model import PrefixLM
+from .state_cache import StateCache
 from .vocabulary import Vocabulary, join_words
 
 BLANK = "___"
@@ -143,7 +144,8 @@ def infill(
     banned[vocabulary.END] = False
 
     def steps() -> Iterator[BlankStep]:
-        cache, seen = KVCache(model, 1, capacity=need), Visibility(len(context))
+        cache = KVCache(model, 1, capacity=need) if model.config.attention == "softmax" else StateCache(model, 1)
+        seen = Visibility(len(context))
 
         def read(ids: list[int], positions: list[int], block_positions: list[int]) -> None:
             row, at, within = (torch.tensor([one], device=device) for one in (ids, positions, block_positions))

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ._check import check_device, short, shown, usable_device
 from .cache import KVCache
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import check_as_made, load_checkpoint, save_checkpoint
 from .config import POSITIONS, Config
 from .decoding_cache import DecodingCache
 from .generation import Step, evaluating, generate
@@ -98,7 +98,7 @@ class PrefixLM(nn.Module):
         block_positions   likewise, for a model that has them (positions="glm" or "glm_rotary"); 0 unless given.
         cache          the tokens go on where it ends, and lengths count these tokens only. Not differentiable.
 
-        On an accelerator, checking ids waits for the device.
+        On an accelerator, checking ids waits for the device, and so does a cache.
         """
         if targets is None and loss_mask is not None:
             raise ValueError("loss_mask is of no use without targets")
@@ -123,7 +123,10 @@ class PrefixLM(nn.Module):
         block_positions=None,
         cache: KVCache | StateCache | None = None,
     ) -> Tensor:
-        """Return what the last layer says of each token, normed, (B, T, dim)."""
+        """Return what the last layer says of each token, normed, (B, T, dim).
+
+        seen: the `Visibility` that `forward` makes of prefix_len, lengths and document_lens; the rest is as there.
+        """
         positions = self._check(tokens, seen, positions, block_positions)
         if cache is not None and not isinstance(cache, DecodingCache):
             raise TypeError(f"cache must be a KVCache or a StateCache, got {shown(cache)}")
@@ -197,7 +200,11 @@ class PrefixLM(nn.Module):
         )
 
     def save(self, path, *, vocabulary: Vocabulary | None = None) -> None:
-        """Write the config and the weights to a file, and with them the fingerprint of the vocabulary, if given."""
+        """Write the config and the weights to a file, and with them the fingerprint of the vocabulary, if given.
+
+        ValueError for a model with other weights than its config says: `load` could not make it again.
+        """
+        check_as_made(self, PrefixLM)
         about = {} if vocabulary is None else {"vocabulary": self.check_vocabulary(vocabulary).fingerprint}
         save_checkpoint(path, self.config, self.state_dict(), about=about)
 
@@ -229,6 +236,8 @@ class PrefixLM(nn.Module):
         check_device(name, tokens, self.embedding.weight.device)
         if tokens.dim() != 2:
             raise ValueError(f"{name} must be (batch, length), got shape {tuple(tokens.shape)}")
+        if not isinstance(seen, Visibility):
+            raise TypeError(f"seen must be a Visibility, got {shown(seen)}")
         batch, total = tokens.shape
         if total > self.config.max_len:
             raise ValueError(f"{name} must be at most max_len = {self.config.max_len} long, got {short(total)}")

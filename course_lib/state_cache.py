@@ -39,7 +39,8 @@ class StateCache(DecodingCache):
     @property
     def nbytes(self) -> int:
         """Bytes of everything that is kept."""
-        return self.last.nbytes + sum(x.nbytes for state in self.states if state is not None for x in state)
+        kept = [x for state in self.states if state is not None for x in state if x is not None]  # no z beside a gate
+        return self.last.nbytes + sum(x.nbytes for x in kept)
 
     def begin(self, tokens: Tensor, seen: Visibility, positions: Tensor | None) -> "_Call":
         """Begin one call of the model with tokens (B, n); nothing counts as read before its `finish`."""
@@ -68,8 +69,8 @@ class _Call:
 
     def finish(self, x: Tensor) -> None:
         """Take over the new states; x (B, n, dim) is what the model answered to the new tokens."""
-        self.cache.states = [layer.state for layer in self.layers]
         self.cache._count(x, self.counts, self.prefix_lens)
+        self.cache.states = [layer.state for layer in self.layers]  # last: what fails before it has read nothing
 
 
 class _Layer:

@@ -321,6 +321,34 @@ def test_a_cache_is_of_one_model():
         other(tokens, 1, cache=object())
 
 
+@pytest.mark.parametrize("attention", ["softmax", "linear", "jrt", "gated"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_goes_on_by_itself(attention, copied):
+    """Two continuations of one prompt, and neither hears of the other."""
+    model, tokens = made(attention=attention, normalize=None), some_tokens(2, 9)
+    kind = KVCache if attention == "softmax" else StateCache
+    empty = copied(kind(model, 2))
+    cache = kind(model, 2)
+    model.hidden(tokens[:, :5], Visibility(3), cache=cache)  # with gradients on
+    other = copied(cache)
+    assert other.model is model
+    assert other.nbytes == cache.nbytes
+    texts = tokens, torch.cat([tokens[:, :5], tokens[:, 5:].flip(1)], 1)
+    for t in range(5, 9):
+        for one, text in zip((cache, other), texts, strict=True):
+            logits, _ = model(text[:, [t]], 3, cache=one)
+            torch.testing.assert_close(logits, model(text[:, : t + 1], 3)[0][:, [t]], **CLOSE)
+    if attention == "softmax":
+        other.extend_prefix(7)
+        torch.testing.assert_close(other.next_logits(), model(texts[1], 7)[0][:, -1], **CLOSE)
+    torch.testing.assert_close(cache.next_logits(), model(tokens, 3)[0][:, -1], **CLOSE)
+    assert empty.lengths == [0, 0]
+    model(tokens, 3, cache=empty)
+    loaded(model)
+    with pytest.raises(ValueError, match="weights have changed"):
+        other.next_logits()
+
+
 def trained(model):
     tokens = some_tokens(1, 5)
     Run(model, lambda step: {"tokens": tokens, "prefix_len": 2, "targets": tokens}, steps=1).train()
@@ -334,8 +362,31 @@ def replaced(model):
     model.blocks[1] = copy.deepcopy(model.blocks[1])
 
 
+def stepped(model, **how):
+    model(some_tokens(1, 5), 2, targets=some_tokens(1, 5))[1].backward()
+    torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0, **how).step()
+
+
+def fused(model):
+    stepped(model, fused=True)
+
+
+def fused_in_part(model):
+    """One layer of three is trained."""
+    model.requires_grad_(False)
+    model.blocks[2].requires_grad_(True)
+    fused(model)
+
+
+def behind_torchs_back(model):
+    model.blocks[1].mlp.down.weight.data.add_(0.1)
+
+
+CHANGES = [trained, loaded, replaced, PrefixLM.double, stepped, fused, fused_in_part, behind_torchs_back]
+
+
 @pytest.mark.parametrize("attention", ["softmax", "linear"])
-@pytest.mark.parametrize("change", [trained, loaded, replaced, PrefixLM.double])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_cache_is_of_the_weights_that_filled_it(attention, change):
     model, tokens = made(attention=attention), some_tokens(1, 5)
     cache = (KVCache if attention == "softmax" else StateCache)(model, 1)
@@ -355,6 +406,16 @@ def test_weights_without_versions_fill_a_cache_too():
         cache = KVCache(model, 1)
         model(tokens[:, :4], 2, cache=cache)
         torch.testing.assert_close(model(tokens[:, 4:], 2, cache=cache)[0], model(tokens, 2)[0][:, 4:], **CLOSE)
+
+
+def test_weights_that_are_not_finite_or_lie_crosswise_have_not_changed():
+    model, tokens = made(), some_tokens(1, 5)
+    model.norm.weight.data[0] = torch.nan
+    down = model.blocks[0].mlp.down
+    down.weight = torch.nn.Parameter(down.weight.detach().mT.contiguous().mT)
+    cache = filled(model, tokens, 2)
+    model(tokens[:, :1], 2, cache=cache)
+    assert cache.lengths == [6]
 
 
 def test_refusals_in_words():
@@ -389,6 +450,8 @@ def test_refusals_in_words():
         with pytest.raises(TypeError, match="new_len"):
             cache.extend_prefix(wrong)
     assert (cache.lengths, cache.prefix_lens) == ([5, 5], [3, 2])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        KVCache(model, 0)
     for capacity in (0, 17):
         with pytest.raises(ValueError, match=f"capacity must be from 1 to max_len = 16, got {capacity}"):
             KVCache(model, 2, capacity=capacity)

@@ -5,11 +5,14 @@ import json
 import os
 import pickle
 import re
+import resource
+import stat
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.parametrizations import weight_norm
 
 from course_lib.checkpoint import digest, save_checkpoint
 from course_lib.model import Config, PrefixLM
@@ -116,12 +119,84 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_a_model_that_load_could_not_make_is_not_saved(saved, tmp_path):
+    def wider(model):
+        model.embedding = torch.nn.Embedding(9, 8)
+
+    for change in (lambda model: weight_norm(model.blocks[0].mlp.down), wider):
+        model = PrefixLM(CONFIG)
+        change(model)
+        with pytest.raises(ValueError, match="saved if it is as its config makes one, but its layers were replaced"):
+            model.save(tmp_path / "model.pt")
+    assert torch.equal(PrefixLM.load(tmp_path / "model.pt").embedding.weight, saved[0].embedding.weight)
+
+
+def test_a_link_stays_one_and_a_file_keeps_its_permissions(saved, tmp_path):
+    model, path = saved
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path.name)
+    with torch.no_grad():
+        model.embedding.weight.add_(1)
+    model.save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert torch.equal(PrefixLM.load(path).embedding.weight, model.embedding.weight)
+    path.unlink()
+    model.save(link)  # a link to nothing makes what it leads to
+    assert sorted(os.listdir(tmp_path)) == ["link", "model.pt"]
+
+
+def test_only_a_file_is_replaced(saved, tmp_path):
+    model, _ = saved
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    before = sorted(os.listdir(tmp_path))
+    for name in ("pipe", "folder", "link"):
+        with pytest.raises(ValueError, match=f"path = '.*{name}': must be the name of a file, but what is there is no"):
+            model.save(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("nowhere/m", FileNotFoundError), ("model.pt/m", NotADirectoryError), ("m" * 255, OSError)]
+)
+def test_what_cannot_be_written_is_named_as_it_was_given(saved, tmp_path, name, error):
+    model, _ = saved
+    with pytest.raises(error) as caught:
+        model.save(tmp_path / name)
+    assert caught.value.filename == str(tmp_path / name)
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_full_disk_is_named_as_one(saved):
+    _, path = saved
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = PrefixLM(Config(vocab_size=20, dim=64, layers=2, heads=4))  # larger than what is collected before a write
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/model\.pt'"):
+            model.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
 def test_another_config_is_named_field_by_field(saved):
     _, path = saved
     wanted = dataclasses.replace(CONFIG, dim=16, head_dim=8, hidden=48, positions="learned")
     refused(
         path, "dim is 8 and not 16, head_dim is 4 and not 8.*positions is 'rotary' and not 'learned'", config=wanted
     )
+
+
+def test_the_wanted_config_is_a_config(saved):
+    for wrong in ({}, "small", CONFIG.__dict__):
+        with pytest.raises(TypeError, match="config must be a Config or None, got "):
+            PrefixLM.load(saved[1], config=wrong)
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])

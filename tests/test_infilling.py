@@ -82,6 +82,18 @@ def test_the_text_grows_word_by_word():
     assert all(len(answer) <= 2 for answer in filling.answers)
 
 
+@pytest.mark.parametrize("attention", ["linear", "jrt", "gated"])
+def test_a_model_without_a_softmax_fills_blanks_from_its_states(attention):
+    answers = []
+    for seed in range(4):
+        model = made(seed, attention=attention, normalize=None, positions="glm_rotary")
+        filling = infill(model, WORDS, "a b ___ c ___ d.", order=[1, 0], max_tokens=3)
+        filling.fill()
+        answers += filling.answers
+        assert filling.answers == naively(model, ["a b", "c", "d."], [1, 0], 3)
+    assert any(answers)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 3.0])
 def test_no_special_token_but_end_is_ever_written(temperature):
     model = made(dim=32)

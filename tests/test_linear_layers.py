@@ -256,6 +256,19 @@ def test_smaller_types_keep_their_states_in_float32(kind, autocast):
     torch.testing.assert_close(cache.state.kv.double(), start + 2000 * k.double().mT @ v.double(), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("changes", MODELS, ids=str)
+def test_a_call_that_fails_leaves_the_states_as_they_were(changes):
+    model, tokens = model_of(**changes), torch.randint(11, (1, 6), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        cache = StateCache(model, 1)
+        model(tokens[:, :4], 3, cache=cache)
+    with pytest.raises(RuntimeError, match="inference tensor"):  # it fails at the end, where the answer is kept
+        model(tokens[:, 4:], 3, cache=cache)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(tokens[:, 4:], 3, cache=cache)[0], model(tokens, 3)[0][:, 4:])
+    assert cache.lengths == [6]
+
+
 def test_generating_goes_through_the_states():
     model, prompt = model_of(), torch.randint(11, (2, 6), generator=torch.Generator().manual_seed(2))
     steps = list(model.generate(prompt, 5, prefix_len=4, temperature=0))
@@ -275,6 +288,10 @@ def test_a_state_does_not_grow_and_a_key_value_cache_does():
     numbers = SMALL.layers * heads * head_dim * (head_dim + 1) + SMALL.dim
     assert sizes[0] == 8 * numbers
     assert KVCache(softmax, 1, capacity=40).nbytes > KVCache(softmax, 1, capacity=8).nbytes
+    gated = model_of(attention="gated", normalize=False)
+    states = StateCache(gated, 1)
+    gated(torch.zeros(1, 8, dtype=torch.int64), 0, cache=states)
+    assert states.nbytes == 8 * (SMALL.layers * heads * head_dim * head_dim + SMALL.dim)  # nothing is divided
 
 
 def test_packed_documents_are_the_documents_alone():
@@ -310,6 +327,8 @@ def test_refusals_in_words():
         KVCache(model_of(), 1)
     with pytest.raises(ValueError, match="a StateCache is for attention without a softmax"):
         StateCache(model_of(attention="softmax"), 1)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        StateCache(model_of(), 0)
     cache, tokens = StateCache(model_of(), 1), torch.zeros(1, 3, dtype=torch.int64)
     cache.model(tokens, 2, cache=cache)
     with pytest.raises(ValueError, match="a state cannot be taken apart; begin with a new cache"):

@@ -439,6 +439,8 @@ def test_calls_of_the_wrong_type():
     model = PrefixLM(SMALL)
     with pytest.raises(ValueError, match="targets and cache exclude each other"):
         model(some_tokens(1, 2), 1, targets=some_tokens(1, 2), cache=KVCache(model, 1))
+    with pytest.raises(TypeError, match=r"seen must be a Visibility, got 1 \(int\)"):
+        model.hidden(some_tokens(1, 2), 1)
 
 
 def written_naively(model, prompt, prefix, count):

@@ -1,5 +1,6 @@
 """The training loop: it learns, it repeats itself bit for bit, and no interruption leaves a trace."""
 
+import copy
 import math
 import os
 import signal
@@ -301,6 +302,53 @@ def test_a_run_of_half_frozen_16_bit_weights_goes_on_too(tmp_path):
     for ours, theirs in zip(run.model.parameters(), whole.model.parameters(), strict=True):
         assert ours.requires_grad == theirs.requires_grad
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_run_that_froze_or_thawed_weights_goes_on_too(tmp_path, later):
+    """The optimizer holds what could be trained when the run was made; a frozen weight keeps its moments."""
+
+    def halfway():
+        model = small_model()
+        model.embedding.weight.requires_grad_(not later)
+        run = a_run(model=model)
+        run.train(3)
+        model.embedding.weight.requires_grad_(later)
+        run.train(5)
+        return run
+
+    whole, run = halfway(), halfway()
+    run.save(tmp_path / "run.pt")
+    run = Run.load(tmp_path / "run.pt", batch_of=batch_of)
+    for one in (run, whole):
+        one.train(6)
+        one.model.requires_grad_(True)
+        one.train()
+    assert bits(run) == bits(whole)
+
+
+def test_an_older_file_does_not_say_what_was_not_trained(tmp_path):
+    path, model = tmp_path / "run.pt", small_model()
+    model.embedding.weight.requires_grad_(False)
+    run = a_run(model=model)
+    run.train(3)
+    run.save(path)
+    content = torch.load(path, weights_only=True)
+    assert content["about"].pop("untrained") == ["embedding.weight"]
+    content["digest"] = digest(content["config"], content["state"], content["about"])
+    torch.save(content, path)
+    again = Run.load(path, batch_of=batch_of)
+    run.train()
+    again.train()
+    assert bits(again) == bits(run)
+
+
+def test_a_run_whose_layers_were_replaced_is_not_saved(tmp_path):
+    run = a_run()
+    run.train(1)
+    run.model.blocks[0] = copy.deepcopy(run.model.blocks[0])
+    with pytest.raises(ValueError, match="it trains the weights of its model, but its layers were replaced"):
+        run.save(tmp_path / "run.pt")
 
 
 def test_what_is_no_saved_run_is_refused_by_name(tmp_path):
