@@ -117,7 +117,7 @@ class AttentionHeads(nn.Module):
     def _turned(self, x: Tensor, positions: Tensor | None) -> Tensor:
         if not self.rotary:
             return x
-        if positions is not None and positions.dim() == 3:
+        if isinstance(positions, Tensor) and positions.dim() == 3:
             return rotary_2d(x, positions)
         return rotary(x, torch.arange(x.shape[2], device=x.device) if positions is None else positions)
 
@@ -156,28 +156,33 @@ class Attention(AttentionHeads):
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the queries, keys and values of x (B, T, dim), (B, T, widths)."""
-        self._check_input(x)
+        check_x(x, self.dim)
         return self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what a cache keeps of x (B, T, dim): keys, turned already, and values, (B, kv_heads, T, D) each."""
-        self._check_input(x)
+        check_x(x, self.dim)
         k, v = self.qkv.some(x, 1, 3) if self.fused else (self.key(x), self.value(x))
         return self.cached(k, v, positions)
 
     def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T); rows add up to 1, or to 0 if they see nothing."""
-        self._check_input(x)
+        check_x(x, self.dim)
         q, k = self.qkv.some(x, 0, 2) if self.fused else (self.query(x), self.key(x))
         return self.read_weights(q, k, mask, positions=positions)
 
     def _query(self, x: Tensor) -> Tensor:
-        self._check_input(x)
+        check_x(x, self.dim)
         return self.qkv.some(x, 0, 1)[0] if self.fused else self.query(x)
 
-    def _check_input(self, x) -> None:
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != self.dim:
-            raise ValueError(f"x must be a tensor (batch, length, dim = {self.dim}), got {shown(x)}")
+
+def check_x(x, dim: int) -> Tensor:
+    """Return what goes into a layer, dense floats (B, T, dim); refuse any other."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != dim:
+        raise ValueError(f"x must be a tensor (batch, length, dim = {dim}), got {shown(x)}")
+    if not x.is_floating_point() or x.layout != torch.strided:
+        raise TypeError(f"x must be a dense tensor of floats, got {shown(x)}")
+    return x
 
 
 def check_heads(heads: int, kv_heads: int, head_dim: int, rotary: bool) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._check import check_flag, one_of, real_number, short, shown, whole_number
-from .attention import Attention, AttentionHeads, Joined
+from .attention import Attention, AttentionHeads, Joined, check_x
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
 __all__ = ["ATTENTIONS", "BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
@@ -90,25 +90,39 @@ class _Block(nn.Module):
     joins: dict  # the fused matrix -> the axis along which it joins, and the matrices that it joins
 
     def fuse(self):
-        """Return a new block of the same function and the same weights, those that share an input in one matrix."""
+        """Return a new block of the same function and the same weights, those that share an input in one matrix.
+
+        What is frozen stays frozen. ValueError if that is so for a part of a matrix only.
+        """
         return self._made(fused=True)
 
     def unfuse(self):
-        """Return a new block of the same function and the same weights, one matrix a product."""
+        """Return a new block of the same function and the same weights, one matrix a product; frozen stays frozen."""
         return self._made(fused=False)
+
+    def _checked(self, x) -> Tensor:
+        return check_x(x, self.settings["dim"])  # before the norm, which would name no argument
 
     def _made(self, *, fused: bool):
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             other = type(self)(**{**self.settings, "fused": fused})
         state = {name: value.clone() for name, value in self.state_dict().items()}
+        trained = {name: weight.requires_grad for name, weight in self.named_parameters()}
         if fused != self.settings["fused"]:
             for whole, (axis, parts) in self.joins.items():
                 if fused:
+                    if len({trained[part] for part in parts}) > 1:
+                        told = ", ".join(f"{part}: {trained[part]}" for part in parts)
+                        raise ValueError(f"requires_grad must be the same for all parts of {whole}, got {told}")
+                    trained[whole] = trained[parts[0]]
                     state[whole] = torch.cat([state.pop(part) for part in parts], axis)
                 else:
                     sizes = [other.get_parameter(part).shape[axis] for part in parts]
                     pieces = state.pop(whole).split(sizes, axis)
                     state |= {part: piece.contiguous() for part, piece in zip(parts, pieces, strict=True)}
+                    trained |= dict.fromkeys(parts, trained[whole])
+        for name, weight in other.named_parameters():
+            weight.requires_grad_(trained[name])  # which a weight that is assigned takes over
         other.load_state_dict(state, assign=True)
         return other.train(self.training)
 
@@ -156,17 +170,17 @@ class SerialBlock(_Block):
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim); positions and cache are those of `AttentionHeads.read`."""
-        seen = self.attention(self.attention_norm(x), mask, positions=positions, cache=cache)
+        seen = self.attention(self.attention_norm(self._checked(x)), mask, positions=positions, cache=cache)
         x = x + self.dropout(seen)
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the keys and values that this block makes of its input x (B, T, dim)."""
-        return self.attention.keys_values(self.attention_norm(x), positions)
+        return self.attention.keys_values(self.attention_norm(self._checked(x)), positions)
 
     def attention_weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return this block's attention weights on its input x (B, T, dim): (B, H, T, T)."""
-        return self.attention.weights(self.attention_norm(x), mask, positions=positions)
+        return self.attention.weights(self.attention_norm(self._checked(x)), mask, positions=positions)
 
 
 class ParallelBlock(_Block):
@@ -232,7 +246,7 @@ class ParallelBlock(_Block):
 
     def branches(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return A(N(x)) + M(N(x)), what the block adds to x."""
-        h = self.norm(x)
+        h = self.norm(self._checked(x))
         if not self.fused:
             seen = self.attention(h, mask, positions=positions, cache=cache)
             return seen + self.mlp(h if self.mlp_norm is None else self.mlp_norm(x))
@@ -243,14 +257,14 @@ class ParallelBlock(_Block):
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the keys and values that this block makes of its input x (B, T, dim)."""
         if not self.fused:
-            return self.attention.keys_values(self.norm(x), positions)
-        return self.heads.cached(*self.in_proj.some(self.norm(x), 1, 3), positions)
+            return self.attention.keys_values(self.norm(self._checked(x)), positions)
+        return self.heads.cached(*self.in_proj.some(self.norm(self._checked(x)), 1, 3), positions)
 
     def attention_weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return this block's attention weights on its input x (B, T, dim): (B, H, T, T)."""
         if not self.fused:
-            return self.attention.weights(self.norm(x), mask, positions=positions)
-        return self.heads.read_weights(*self.in_proj.some(self.norm(x), 0, 2), mask, positions=positions)
+            return self.attention.weights(self.norm(self._checked(x)), mask, positions=positions)
+        return self.heads.read_weights(*self.in_proj.some(self.norm(self._checked(x)), 0, 2), mask, positions=positions)
 
 
 BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}
