@@ -247,6 +247,7 @@ def refused(q, k, v):
         "dtype": (*single, 4) if other else (q, k, v, 4),
         "prefix_len": (q, k, v, 4 + rank),
         "prefix_len each": (q, k, v, [4, 4 + rank]),
+        "prefix_len of many": (*(x.repeat(40, 1, 1, 1) for x in (q, k, v)), [3] + [4] * 39 + [4 + rank] + [4] * 39),
         "scale": (q, k, v, 4, {"scale": 1.0 + rank}),
         "normalize": (q, k, v, 4, {"normalize": other}),
         "eps": (q, k, v, 4, {"eps": 1e-6 * (1 + rank)}),
@@ -289,6 +290,8 @@ def test_other_dtypes_and_what_is_refused_by_every_process_in_words(of_processes
     ]:  # fmt: skip
         assert words.pop(name) == [state.format(name, here, there)] * 2
     assert words.pop("prefix_len each") == [state.format("prefix_len", 4, "[4, 5]")] * 2
+    many = f"[3, {'4, ' * 15}4 ... {'4, ' * 6}4]"
+    assert words.pop("prefix_len of many") == [state.format("prefix_len", many, "another of that kind")] * 2
     both = state.format("prefix_len", 4, 5) + "; " + same.format("normalize", False, True)
     assert words.pop("two") == [both] * 2
     top = "from 0 to the tokens of all processes = 9, got 10"
