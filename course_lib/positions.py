@@ -83,7 +83,7 @@ class LearnedPositions(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         check_ids("positions", positions, self.table.num_embeddings, "max_len")
-        return self.table(positions)
+        return self.table(positions.long())
 
 
 def document_positions(document_lens, total_len: int, *, device=None) -> Tensor:
