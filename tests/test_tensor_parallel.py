@@ -131,8 +131,10 @@ def test_refusals_in_words():
         shard(SwiGLU(DIM, 8), 0, 2)
     with pytest.raises(RuntimeError, match="there is no process group"):
         TensorParallel(block)
-    with pytest.raises(ValueError, match="world must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="world must be from 1 to 256, got 0"):
         launch(compare_all, world=0)
+    with pytest.raises(ValueError, match="world must be from 1 to 256, got 1000000000"):
+        launch(compare_all, world=10**9)
     for wrong, error in ((float("nan"), ValueError), (0, ValueError), (10**30, ValueError), ("x", TypeError)):
         with pytest.raises(error, match="timeout must be "):
             launch(compare_all, timeout=wrong)
@@ -304,6 +306,39 @@ def die(folder):
     time.sleep(600)
 
 
+def unprintable(folder):
+    """What process 1 fails with has half a character in it, which no file in UTF-8 holds."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if dist.get_rank():
+        raise ValueError("\ud800")
+
+
+def leave(folder):
+    """Process 0 says goodbye before it has a result, as if all were well."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if not dist.get_rank():
+        sys.exit(0)
+
+
+def vanish(folder):
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if not dist.get_rank():
+        os._exit(0)
+
+
+class LastWordsError(Exception):
+    def __str__(self):
+        os._exit(3)
+
+
+def killed_while_it_tells(folder):
+    """Process 1 ends while its traceback is made into text."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if dist.get_rank():
+        raise LastWordsError
+    time.sleep(600)
+
+
 def wait(folder):
     Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
     time.sleep(600)
@@ -314,6 +349,10 @@ def wait(folder):
     [
         (fail, RuntimeError, r"(?s)^process 1 of 2 failed:.*ArithmeticError: no sum today"),
         (die, RuntimeError, r"^process 1 terminated with exit code 3"),
+        (unprintable, RuntimeError, r"(?s)^process 1 of 2 failed:.*ValueError: \\ud800"),
+        (leave, RuntimeError, r"(?s)^process 0 of 2 failed:.*SystemExit: 0"),
+        (vanish, RuntimeError, r"^process 0 of 2 ended before work returned"),
+        (killed_while_it_tells, RuntimeError, r"^process 1 terminated with exit code 3"),
         (wait, TimeoutError, r"2 processes did not finish within timeout = 3"),
     ],
 )
