@@ -261,6 +261,8 @@ def refused(q, k, v):
         "own prefix": (q, k, v, -1 if other else 4),
         "each own": (q, k, v, [4]),
         "traffic": (q, k, v, 4, {"traffic": []}),
+        "own traffic": (q, k, v, 4, {"traffic": [] if other else None}),
+        "own layout": (q.to_sparse() if other else q, k, v, 4),
     }
     words = {}
     for name, (*given, last) in calls.items():
@@ -305,6 +307,13 @@ def test_other_dtypes_and_what_is_refused_by_every_process_in_words(of_processes
     assert first.endswith("process 1 of 2 refused its inputs: prefix_len must be at least 0, got -1")
     assert words.pop("each own") == ["ValueError: prefix_len must have one entry for each of the 2 examples, got 1"] * 2
     assert words.pop("traffic") == ["TypeError: traffic must be a dict or None, got [] (list)"] * 2
+    first, second = words.pop("own traffic")
+    assert second == "TypeError: traffic must be a dict or None, got [] (list)"
+    assert first.endswith("process 1 of 2 refused its inputs: traffic must be a dict or None, got [] (list)")
+    first, second = words.pop("own layout")
+    dense = "q must be a dense tensor, got one of layout torch.sparse_coo"
+    assert second == f"TypeError: {dense}"
+    assert first.endswith(f"process 1 of 2 refused its inputs: {dense}")
     assert words == {}
 
 

@@ -13,13 +13,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
     """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast."""
     for name, value in (("q", q), ("k", k), ("v", v)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {shown(value)}")
-        if value.dim() != 4 or value.shape[-1] < 1:
-            raise ValueError(f"{name} must be (batch, heads, length, features >= 1), got shape {tuple(value.shape)}")
-        if value.dtype not in DTYPES:
-            names = ", ".join(str(one).removeprefix("torch.") for one in DTYPES)
-            raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
+        check_heads_of(name, value)
     if k.shape != q.shape:
         raise ValueError(f"k must have the shape of q, {tuple(q.shape)}, got {tuple(k.shape)}")
     if v.shape[:3] != q.shape[:3]:
@@ -31,6 +25,21 @@ def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} must be on the device of q, {q.device}, got {value.device}")
 
 
+def check_heads_of(name: str, value) -> None:
+    """Check that one of q, k and v is (B, H, T, D), of a dtype that a kernel takes, with numbers in it."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {shown(value)}")
+    if value.dim() != 4 or value.shape[-1] < 1:
+        raise ValueError(f"{name} must be (batch, heads, length, features >= 1), got shape {tuple(value.shape)}")
+    if value.dtype not in DTYPES:
+        names = ", ".join(str(one).removeprefix("torch.") for one in DTYPES)
+        raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {value.layout}")
+    if value.is_meta:
+        raise ValueError(f"{name} is on the meta device, which holds no values to read")
+
+
 def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float | bool]:
     """Return what a linear kernel is told besides its tensors, by name."""
     return {
@@ -40,10 +49,13 @@ def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float 
     }
 
 
-def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
-    """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T."""
+def check_prefix_len(prefix_len, q: Tensor, name: str = "q") -> int | list[int]:
+    """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T.
+
+    name: that under which the caller knows q.
+    """
     check_device("prefix_len", prefix_len, q.device)
-    return one_or_each("prefix_len", prefix_len, q.shape[0], high=q.shape[2], high_name="the length T of q")
+    return one_or_each("prefix_len", prefix_len, q.shape[0], high=q.shape[2], high_name=f"the length T of {name}")
 
 
 def check_packed(prefix_len, document_lens, q: Tensor) -> tuple[tuple, tuple]:
