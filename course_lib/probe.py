@@ -80,7 +80,7 @@ def visible_inputs(
     own = next((p for p in module_of(fn).parameters() if p.is_floating_point()), torch.empty(0))
     device = torch.empty(0, device=own.device if device is None else device).device
     if "meta" in (device.type, own.device.type):
-        raise ValueError("fn and device must be where tensors hold numbers, got the meta device, which has none to move")
+        raise ValueError("fn and device must be where tensors hold numbers, got the meta device, which has none")
 
     def draws():
         rng = torch.Generator().manual_seed(seed)

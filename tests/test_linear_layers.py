@@ -328,5 +328,5 @@ def test_refusals_in_words():
 def test_a_mask_of_another_batch_is_never_broadcast(kind, mask):
     layer, x = kind(8, 2, 4), torch.randn(2, 6, 8)
     for call in (layer, layer.weights) if kind is not JRTAttention else (layer,):
-        with pytest.raises(ValueError, match="mask must tell of each of the 2 examples, or of all alike, got [13]"):
+        with pytest.raises(ValueError, match=r"mask must tell of each of the 2 examples, or of all alike, got [13]"):
             call(x, mask)
