@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, short, shown, whole_number
+from ._check import check_flag, room_of_weight, short, shown, whole_number
 from .kernels.reference import softmax_attention
 from .masks import Visibility
 from .positions import rotary, rotary_2d
@@ -72,6 +72,11 @@ class AttentionHeads(nn.Module):
     def read_width(self) -> int:
         """How many features all heads of a token read together."""
         return self.heads * self.value_dim
+
+    def check_room(self, dim: int) -> None:
+        """Refuse sizes whose projections from and to `dim` features no memory holds."""
+        room_of_weight(dim=dim, heads=self.heads, head_dim=self.head_dim)  # there are no more key/value heads
+        room_of_weight(dim=dim, heads=self.heads, value_dim=self.value_dim)
 
     def read(self, q: Tensor, k, v, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return what each query reads, (B, T, read_width).
@@ -137,6 +142,7 @@ class Attention(AttentionHeads):
     ):
         super().__init__(heads, head_dim, kv_heads, **more)
         self.dim, self.fused = whole_number("dim", dim, low=1), check_flag("fused", fused)
+        self.check_room(self.dim)
         if fused:
             self.qkv = Joined(self.dim, self.widths)
         else:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, one_of, real_number, short, shown, whole_number
+from ._check import check_flag, one_of, real_number, room_of_weight, short, shown, whole_number
 from .attention import Attention, AttentionHeads, Joined, check_x
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
@@ -29,6 +29,7 @@ class SwiGLU(nn.Module):
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         self.fused = check_flag("fused", fused)
         if fused:
             self.up_gate = Joined(dim, self.widths(hidden))
@@ -60,6 +61,7 @@ class GeluMLP(nn.Module):
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         check_flag("fused", fused)
         self.up = nn.Linear(dim, hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
@@ -159,6 +161,7 @@ class SerialBlock(_Block):
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, ATTENTIONS)
         dim, chosen = whole_number("dim", dim, low=1), _chosen(rotary, attention, attention_choices)
+        room_of_weight(dim=dim)
         self.attention_norm = NORMS[norm](dim)
         self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, fused=fused, **chosen)
         self.mlp_norm = NORMS[norm](dim)
@@ -218,6 +221,7 @@ class ParallelBlock(_Block):
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, HEADS)
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         chosen = _chosen(rotary, attention, attention_choices)
         fused, shared_norm = check_flag("fused", fused), check_flag("shared_norm", shared_norm)
         if fused and not shared_norm:
@@ -227,6 +231,7 @@ class ParallelBlock(_Block):
         self.fused = fused
         if fused:
             self.heads = HEADS[attention](heads, head_dim, kv_heads, **chosen)
+            self.heads.check_room(dim)
             self.activate = MLPS[mlp].activate
             self.in_proj = Joined(dim, self.heads.widths + MLPS[mlp].widths(hidden))
             self.out_proj = nn.Linear(self.heads.read_width + hidden, dim, bias=False)

@@ -591,3 +591,19 @@ def test_dropout_is_off_while_it_writes_and_only_then():
 def test_wrong_wishes_are_refused_before_the_first_token(kwargs, words):
     with pytest.raises(ValueError, match=words):
         made().generate(**{"prompt": [1, 2, 3], "max_new_tokens": 2, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"vocab_size": 2**50}, r"vocab_size \* dim = "),
+        ({"hidden": 2**50}, r"dim \* hidden = "),
+        ({"head_dim": 2**50}, r"dim \* heads \* head_dim = "),
+        ({"value_dim": 2**50}, r"dim \* heads \* value_dim = "),
+        ({"max_len": 2**50, "positions": "learned"}, r"max_len \* dim = "),
+    ],
+)
+def test_a_config_of_a_model_that_no_memory_holds_is_refused(sizes, words):
+    with pytest.raises(ValueError, match=f"{words}.* is too large: it asks for .* TiB of memory"):
+        Config(**{"vocab_size": 20, "dim": 16, **sizes})
+    assert Config(vocab_size=20, max_len=2**50).max_len == 2**50  # rotary positions need no table
