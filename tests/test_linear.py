@@ -411,5 +411,5 @@ def test_tensors_without_numbers_are_refused_in_words(backend):
         given = {"q": Q, "k": Q, "v": Q}
         with pytest.raises(TypeError, match=f"{name} must be a dense tensor, got one of layout torch.sparse_coo"):
             prefix_linear_attention(**given | {name: Q.to_sparse()}, prefix_len=2, backend=backend)
-    with pytest.raises(ValueError, match="q is on the meta device, which holds no values to read"):
+    with pytest.raises(ValueError, match="q, k and v are on the meta device, which holds no values to read"):
         prefix_linear_attention(*[Q.to("meta")] * 3, 2, backend=backend)

@@ -10,8 +10,11 @@ from .reference import LinearState, state_dtype
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast."""
+def check_qkv(q: Tensor, k: Tensor, v: Tensor, *, meta: bool = False) -> None:
+    """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast.
+
+    meta: whether that device may be the one that holds no numbers.
+    """
     for name, value in (("q", q), ("k", k), ("v", v)):
         check_heads_of(name, value)
     if k.shape != q.shape:
@@ -23,10 +26,12 @@ def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise TypeError(f"{name} must have the dtype of q, {q.dtype}, got {value.dtype}")
         if value.device != q.device:
             raise ValueError(f"{name} must be on the device of q, {q.device}, got {value.device}")
+    if q.is_meta and not meta:
+        raise ValueError("q, k and v are on the meta device, which holds no values to read")
 
 
 def check_heads_of(name: str, value) -> None:
-    """Check that one of q, k and v is (B, H, T, D), of a dtype that a kernel takes, with numbers in it."""
+    """Check that one of q, k and v is (B, H, T, D), dense and of a dtype that a kernel takes."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, got {shown(value)}")
     if value.dim() != 4 or value.shape[-1] < 1:
@@ -36,8 +41,6 @@ def check_heads_of(name: str, value) -> None:
         raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got one of layout {value.layout}")
-    if value.is_meta:
-        raise ValueError(f"{name} is on the meta device, which holds no values to read")
 
 
 def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float | bool]:
