@@ -138,6 +138,12 @@ def room(name: str, value: int, wanted: int) -> None:
         raise ValueError(f"{name} = {short(value)} is too large: it asks for {wanted / 2**40:,.0f} TiB of memory")
 
 
+def room_of_weight(**sizes: int) -> None:
+    """Refuse, before it is made, a weight that fills more than a TiB in float32; its sizes are told by their names."""
+    numbers = math.prod(sizes.values())
+    room(" * ".join(sizes), numbers, 4 * numbers)
+
+
 def check_generator(generator) -> None:
     """Refuse what is neither None nor a torch.Generator on the CPU, where all draws are made."""
     import torch

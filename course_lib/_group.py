@@ -1,7 +1,6 @@
 """What the processes of a group send each other when they share work, and how they see first that they agree."""
 
 import hashlib
-import reprlib
 import time
 from dataclasses import dataclass
 
@@ -55,7 +54,7 @@ class Wires:
         if not in_trouble and len({one[2] for one in found}) == 1:
             return [one[1] for one in found]
         words = [None] * self.world
-        mine = str(trouble) if trouble else {name: reprlib.repr(value) for name, value in said.items()}
+        mine = str(trouble) if trouble else {name: repr(value) for name, value in said.items()}
         dist.all_gather_object(words, mine, group=self.group)
         if trouble is not None:
             raise trouble
@@ -109,8 +108,11 @@ def _differences(words: list[dict]) -> str:
     for name, value in words[0].items():
         other = next((rank for rank, one in enumerate(words) if one[name] != value), 0)
         if other:
-            theirs = words[other][name]
+            first, theirs = (
+                one if len(one) <= 80 else f"{one[:50]} ... {one[-20:]}" for one in (value, words[other][name])
+            )
+            theirs = theirs if theirs != first else "another of that kind"  # what differs was cut out
             found.append(
-                f"{name} must be the same in every process, got {value} in process 0 and {theirs} in process {other}"
+                f"{name} must be the same in every process, got {first} in process 0 and {theirs} in process {other}"
             )
     return "; ".join(found)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, short, shown, whole_number
+from ._check import check_flag, room_of_weight, short, shown, whole_number
 from .kernels.reference import softmax_attention
 from .masks import Visibility
 from .positions import rotary, rotary_2d
@@ -73,6 +73,11 @@ class AttentionHeads(nn.Module):
         """How many features all heads of a token read together."""
         return self.heads * self.value_dim
 
+    def check_room(self, dim: int) -> None:
+        """Refuse sizes whose projections from and to `dim` features no memory holds."""
+        room_of_weight(dim=dim, heads=self.heads, head_dim=self.head_dim)  # there are no more key/value heads
+        room_of_weight(dim=dim, heads=self.heads, value_dim=self.value_dim)
+
     def read(self, q: Tensor, k, v, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return what each query reads, (B, T, read_width).
 
@@ -117,7 +122,7 @@ class AttentionHeads(nn.Module):
     def _turned(self, x: Tensor, positions: Tensor | None) -> Tensor:
         if not self.rotary:
             return x
-        if positions is not None and positions.dim() == 3:
+        if isinstance(positions, Tensor) and positions.dim() == 3:
             return rotary_2d(x, positions)
         return rotary(x, torch.arange(x.shape[2], device=x.device) if positions is None else positions)
 
@@ -137,6 +142,7 @@ class Attention(AttentionHeads):
     ):
         super().__init__(heads, head_dim, kv_heads, **more)
         self.dim, self.fused = whole_number("dim", dim, low=1), check_flag("fused", fused)
+        self.check_room(self.dim)
         if fused:
             self.qkv = Joined(self.dim, self.widths)
         else:
@@ -156,28 +162,33 @@ class Attention(AttentionHeads):
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the queries, keys and values of x (B, T, dim), (B, T, widths)."""
-        self._check_input(x)
+        check_x(x, self.dim)
         return self.qkv(x) if self.fused else (self.query(x), self.key(x), self.value(x))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what a cache keeps of x (B, T, dim): keys, turned already, and values, (B, kv_heads, T, D) each."""
-        self._check_input(x)
+        check_x(x, self.dim)
         k, v = self.qkv.some(x, 1, 3) if self.fused else (self.key(x), self.value(x))
         return self.cached(k, v, positions)
 
     def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T); rows add up to 1, or to 0 if they see nothing."""
-        self._check_input(x)
+        check_x(x, self.dim)
         q, k = self.qkv.some(x, 0, 2) if self.fused else (self.query(x), self.key(x))
         return self.read_weights(q, k, mask, positions=positions)
 
     def _query(self, x: Tensor) -> Tensor:
-        self._check_input(x)
+        check_x(x, self.dim)
         return self.qkv.some(x, 0, 1)[0] if self.fused else self.query(x)
 
-    def _check_input(self, x) -> None:
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != self.dim:
-            raise ValueError(f"x must be a tensor (batch, length, dim = {self.dim}), got {shown(x)}")
+
+def check_x(x, dim: int) -> Tensor:
+    """Return what goes into a layer, dense floats (B, T, dim); refuse any other."""
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[-1] != dim:
+        raise ValueError(f"x must be a tensor (batch, length, dim = {dim}), got {shown(x)}")
+    if not x.is_floating_point() or x.layout != torch.strided:
+        raise TypeError(f"x must be a dense tensor of floats, got {shown(x)}")
+    return x
 
 
 def check_heads(heads: int, kv_heads: int, head_dim: int, rotary: bool) -> None:

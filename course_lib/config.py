@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ._check import check_flag, one_of, real_number, whole_number
+from ._check import check_flag, one_of, real_number, room_of_weight, whole_number
 from .attention import check_heads
 from .layers import ATTENTIONS, BLOCKS, HEADS, MLPS, NORMS, choices_of
 from .linear_layers import FEATURE_MAPS
@@ -69,6 +69,9 @@ class Config:
             check_flag(name, getattr(self, name))
         self._set("dropout", real_number("dropout", self.dropout, low=0, high=1, below=True))
         self._check_together()
+        for names in ("vocab_size dim", "dim hidden", "dim heads head_dim", "dim heads value_dim", "max_len dim"):
+            if self.positions in ("learned", "glm") or "max_len" not in names:  # nothing else is as long as max_len
+                room_of_weight(**{name: getattr(self, name) or self.head_dim for name in names.split()})
 
     def _set(self, name: str, value) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so

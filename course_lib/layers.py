@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._check import check_flag, one_of, real_number, short, shown, whole_number
-from .attention import Attention, AttentionHeads, Joined
+from ._check import check_flag, one_of, real_number, room_of_weight, short, shown, whole_number
+from .attention import Attention, AttentionHeads, Joined, check_x
 from .linear_layers import GatedAttention, JRTAttention, LinearAttention, LinearHeads
 
 __all__ = ["ATTENTIONS", "BLOCKS", "MLPS", "NORMS", "Attention", "GeluMLP", "ParallelBlock", "SerialBlock", "SwiGLU"]
@@ -29,6 +29,7 @@ class SwiGLU(nn.Module):
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         self.fused = check_flag("fused", fused)
         if fused:
             self.up_gate = Joined(dim, self.widths(hidden))
@@ -60,6 +61,7 @@ class GeluMLP(nn.Module):
     def __init__(self, dim: int, hidden: int, *, fused: bool = False):
         super().__init__()
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         check_flag("fused", fused)
         self.up = nn.Linear(dim, hidden, bias=False)
         self.down = nn.Linear(hidden, dim, bias=False)
@@ -90,25 +92,39 @@ class _Block(nn.Module):
     joins: dict  # the fused matrix -> the axis along which it joins, and the matrices that it joins
 
     def fuse(self):
-        """Return a new block of the same function and the same weights, those that share an input in one matrix."""
+        """Return a new block of the same function and the same weights, those that share an input in one matrix.
+
+        What is frozen stays frozen. ValueError if that is so for a part of a matrix only.
+        """
         return self._made(fused=True)
 
     def unfuse(self):
-        """Return a new block of the same function and the same weights, one matrix a product."""
+        """Return a new block of the same function and the same weights, one matrix a product; frozen stays frozen."""
         return self._made(fused=False)
+
+    def _checked(self, x) -> Tensor:
+        return check_x(x, self.settings["dim"])  # before the norm, which would name no argument
 
     def _made(self, *, fused: bool):
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             other = type(self)(**{**self.settings, "fused": fused})
         state = {name: value.clone() for name, value in self.state_dict().items()}
+        trained = {name: weight.requires_grad for name, weight in self.named_parameters()}
         if fused != self.settings["fused"]:
             for whole, (axis, parts) in self.joins.items():
                 if fused:
+                    if len({trained[part] for part in parts}) > 1:
+                        told = ", ".join(f"{part}: {trained[part]}" for part in parts)
+                        raise ValueError(f"requires_grad must be the same for all parts of {whole}, got {told}")
+                    trained[whole] = trained[parts[0]]
                     state[whole] = torch.cat([state.pop(part) for part in parts], axis)
                 else:
                     sizes = [other.get_parameter(part).shape[axis] for part in parts]
                     pieces = state.pop(whole).split(sizes, axis)
                     state |= {part: piece.contiguous() for part, piece in zip(parts, pieces, strict=True)}
+                    trained |= dict.fromkeys(parts, trained[whole])
+        for name, weight in other.named_parameters():
+            weight.requires_grad_(trained[name])  # which a weight that is assigned takes over
         other.load_state_dict(state, assign=True)
         return other.train(self.training)
 
@@ -145,6 +161,7 @@ class SerialBlock(_Block):
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, ATTENTIONS)
         dim, chosen = whole_number("dim", dim, low=1), _chosen(rotary, attention, attention_choices)
+        room_of_weight(dim=dim)
         self.attention_norm = NORMS[norm](dim)
         self.attention = ATTENTIONS[attention](dim, heads, head_dim, kv_heads, fused=fused, **chosen)
         self.mlp_norm = NORMS[norm](dim)
@@ -156,17 +173,17 @@ class SerialBlock(_Block):
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim); positions and cache are those of `AttentionHeads.read`."""
-        seen = self.attention(self.attention_norm(x), mask, positions=positions, cache=cache)
+        seen = self.attention(self.attention_norm(self._checked(x)), mask, positions=positions, cache=cache)
         x = x + self.dropout(seen)
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the keys and values that this block makes of its input x (B, T, dim)."""
-        return self.attention.keys_values(self.attention_norm(x), positions)
+        return self.attention.keys_values(self.attention_norm(self._checked(x)), positions)
 
     def attention_weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return this block's attention weights on its input x (B, T, dim): (B, H, T, T)."""
-        return self.attention.weights(self.attention_norm(x), mask, positions=positions)
+        return self.attention.weights(self.attention_norm(self._checked(x)), mask, positions=positions)
 
 
 class ParallelBlock(_Block):
@@ -204,6 +221,7 @@ class ParallelBlock(_Block):
         one_of("mlp", mlp, MLPS)
         one_of("attention", attention, HEADS)
         dim, hidden = whole_number("dim", dim, low=1), whole_number("hidden", hidden, low=1)
+        room_of_weight(dim=dim, hidden=hidden)
         chosen = _chosen(rotary, attention, attention_choices)
         fused, shared_norm = check_flag("fused", fused), check_flag("shared_norm", shared_norm)
         if fused and not shared_norm:
@@ -213,6 +231,7 @@ class ParallelBlock(_Block):
         self.fused = fused
         if fused:
             self.heads = HEADS[attention](heads, head_dim, kv_heads, **chosen)
+            self.heads.check_room(dim)
             self.activate = MLPS[mlp].activate
             self.in_proj = Joined(dim, self.heads.widths + MLPS[mlp].widths(hidden))
             self.out_proj = nn.Linear(self.heads.read_width + hidden, dim, bias=False)
@@ -232,7 +251,7 @@ class ParallelBlock(_Block):
 
     def branches(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return A(N(x)) + M(N(x)), what the block adds to x."""
-        h = self.norm(x)
+        h = self.norm(self._checked(x))
         if not self.fused:
             seen = self.attention(h, mask, positions=positions, cache=cache)
             return seen + self.mlp(h if self.mlp_norm is None else self.mlp_norm(x))
@@ -243,14 +262,14 @@ class ParallelBlock(_Block):
     def keys_values(self, x: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the keys and values that this block makes of its input x (B, T, dim)."""
         if not self.fused:
-            return self.attention.keys_values(self.norm(x), positions)
-        return self.heads.cached(*self.in_proj.some(self.norm(x), 1, 3), positions)
+            return self.attention.keys_values(self.norm(self._checked(x)), positions)
+        return self.heads.cached(*self.in_proj.some(self.norm(self._checked(x)), 1, 3), positions)
 
     def attention_weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return this block's attention weights on its input x (B, T, dim): (B, H, T, T)."""
         if not self.fused:
-            return self.attention.weights(self.norm(x), mask, positions=positions)
-        return self.heads.read_weights(*self.in_proj.some(self.norm(x), 0, 2), mask, positions=positions)
+            return self.attention.weights(self.norm(self._checked(x)), mask, positions=positions)
+        return self.heads.read_weights(*self.in_proj.some(self.norm(self._checked(x)), 0, 2), mask, positions=positions)
 
 
 BLOCKS = {"serial": SerialBlock, "parallel": ParallelBlock}

@@ -63,7 +63,7 @@ class LinearHeads(AttentionHeads):
         positions   (T,) or (B, T), or (B, T, 2); 0..T - 1 unless given.
         cache       an object whose `state` is the `LinearState` of all that came before, or None; it is set anew.
         """
-        seen = as_visibility(mask)
+        seen = as_visibility(mask, q)
         q, k, v = self.mapped(q, k, v, seen, positions)
         return self.joined(self._attend(q, k, v, seen, cache))
 
@@ -89,7 +89,7 @@ class LinearHeads(AttentionHeads):
 
     def read_weights(self, q: Tensor, k: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, (B, H, T, T). Without normalize, rows need not add up to 1."""
-        seen, length = as_visibility(mask), q.shape[1]
+        seen, length = as_visibility(mask, q), q.shape[1]
         q, k = self._features(q, positions), self._keys(k, seen, positions)
         one_hot = one_hot_values(q)
         allowed, choices = seen.mask(length, device=q.device), {"scale": self.scale, "normalize": self.normalize}
@@ -130,10 +130,10 @@ class JRTAttention(LinearAttention):
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim); the arguments are those of `LinearHeads.read`, without packed documents."""
-        seen = as_visibility(mask)
+        q, k, v = self.project(x)
+        seen = as_visibility(mask, x)
         if seen.document_lens is not None:
             raise ValueError("document_lens must be None: JRT's second stream has one prefix a row")
-        q, k, v = self.project(x)
         q, k, v = self.mapped(q, k, v, seen, positions)
         stream = cache if cache is not None else _Stream()
         if stream.state is None:  # the prefix comes whole, in the first call
@@ -169,8 +169,8 @@ class GatedAttention(LinearAttention):
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None, cache=None) -> Tensor:
         """Return (B, T, dim); the arguments are those of `LinearHeads.read`, without packed documents."""
-        seen = as_visibility(mask)
-        q, k, v = self.mapped(*self.project(x), seen, positions)
+        projected, seen = self.project(x), as_visibility(mask, x)
+        q, k, v = self.mapped(*projected, seen, positions)
         faded, prefix_len = self._gates(x, q, seen)
         out = gated_prefix_linear_attention(q, k, v, faded, prefix_len, scale=self.scale)
         if cache is not None:
@@ -187,8 +187,8 @@ class GatedAttention(LinearAttention):
 
     def weights(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return how much each query looks at each key, faded as it is by then, (B, H, T, T)."""
-        seen = as_visibility(mask)
         q, k, _ = self.project(x)
+        seen = as_visibility(mask, x)
         q, k = self._features(q, positions), self._keys(k, seen, positions)
         return gated_prefix_linear_attention(q, k, one_hot_values(q), *self._gates(x, q, seen), scale=self.scale)
 
@@ -219,10 +219,12 @@ def without_padding(features: Tensor, seen: Visibility) -> Tensor:
     return features * real.to(features.dtype)
 
 
-def as_visibility(mask) -> Visibility:
-    """Return who sees whom as a Visibility; linear attention knows no other masks."""
+def as_visibility(mask, x: Tensor) -> Visibility:
+    """Return who sees whom in a batch x (B, T, ...) as a Visibility; linear attention knows no other masks."""
     if mask is None:
         return Visibility(0)
     if not isinstance(mask, Visibility):
         raise TypeError(f"mask must be a Visibility or None for linear attention, got {shown(mask)}")
+    if mask.batch_size not in (None, len(x)):  # one of 1 would be broadcast without a word
+        raise ValueError(f"mask must tell of each of the {len(x)} examples, or of all alike, got {mask.batch_size}")
     return mask

@@ -144,7 +144,7 @@ class PrefixLM(nn.Module):
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return what the first layer is given, (B, T, dim)."""
-        x = self.embedding(tokens)
+        x = self.embedding(tokens.long())  # a table takes no shorter integers
         kinds = positions.unbind(-1) if self.config.has_blocks else [positions]
         for table, ids in zip(self.learned_positions, kinds, strict=False):  # no tables where they are rotary
             x = x + table(ids)

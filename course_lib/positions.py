@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from ._check import check_device, real_number, room, short, shown, usable_device, whole_number
+from ._check import check_device, real_number, room, room_of_weight, short, shown, usable_device, whole_number
 from .packing import is_rows, row_or_rows
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
@@ -78,12 +78,12 @@ class LearnedPositions(nn.Module):
     def __init__(self, max_len: int, dim: int):
         super().__init__()
         max_len, dim = whole_number("max_len", max_len, low=1), whole_number("dim", dim, low=1)
-        room("max_len * dim", max_len * dim, 4 * max_len * dim)
+        room_of_weight(max_len=max_len, dim=dim)
         self.table = nn.Embedding(max_len, dim)
 
     def forward(self, positions: Tensor) -> Tensor:
         check_ids("positions", positions, self.table.num_embeddings, "max_len")
-        return self.table(positions)
+        return self.table(positions.long())
 
 
 def document_positions(document_lens, total_len: int, *, device=None) -> Tensor:

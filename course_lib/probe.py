@@ -15,6 +15,8 @@ A layer on vectors is probed in the same way, with `dim=` in place of `vocab_siz
 
 Over several layers an output sees what its neighbours saw. Prefix, causal and packed masks stay as they are; another (a
 sliding window, say) reaches further with each layer: compare with `mask.double().matrix_power(layers) > 0`.
+So a mask that is kept is kept by all layers together. Which layers have it cannot be seen: a prefix mask in the first
+layer alone, and causal masks after it, look like prefix masks throughout.
 """
 
 from collections.abc import Callable
@@ -64,7 +66,7 @@ def visible_inputs(
     calls come before. The result depends on the seed alone; the random state and all gradients stay as they are.
 
     Raises ValueError, in words, if fn is random or remembers earlier calls, if the examples of a batch see each other,
-    if an output is NaN, or if fn takes or returns other shapes than these.
+    if an output is NaN, if fn takes or returns other shapes than these, or is on the meta device.
     """
     length, trials = whole_number("length", length), whole_number("trials", trials, low=1)
     seed, device = whole_number("seed", seed), usable_device("device", device)
@@ -77,6 +79,8 @@ def visible_inputs(
         return seen
     own = next((p for p in module_of(fn).parameters() if p.is_floating_point()), torch.empty(0))
     device = torch.empty(0, device=own.device if device is None else device).device
+    if "meta" in (device.type, own.device.type):
+        raise ValueError("fn and device must be where tensors hold numbers, got the meta device, which has none")
 
     def draws():
         rng = torch.Generator().manual_seed(seed)
@@ -109,12 +113,14 @@ class Report:
     blind   pairs that were claimed but not seen.
     length  T, the number of tokens.
     rows    the outputs that were compared, in order; None for all of them.
+    ahead   whether the first leak is of what comes later in the same text, not of padding or another document.
     """
 
     leaks: tuple[tuple[int, int], ...]
     blind: tuple[tuple[int, int], ...]
     length: int
     rows: tuple[int, ...] | None = None
+    ahead: bool = False
 
     @property
     def ok(self) -> bool:
@@ -140,7 +146,7 @@ class Report:
             i, j = self.first_leak
             meaning = (
                 "It is told what comes later: trained so, it copies the answer and never learns to predict it."
-                if j > i
+                if self.ahead
                 else "It reads what it should not know, such as padding or another document."
             )
             place = f"LEAK: output {i} is moved by input {j}, which the mask hides from it"
@@ -174,6 +180,8 @@ def compare(seen: Tensor, claimed: Tensor | Visibility, *, rows=None) -> Report:
     >>> print(compare(seen, claimed, rows=range(5)))
     The mask is kept: each of the 5 outputs compared is moved by all that it may see, and no more.
 
+    That a mask is kept says nothing of each layer: see the module.
+
     TypeError or ValueError for what is no such mask, for masks of two sizes, and for rows that are none.
     """
     seen = _one_mask("seen", seen)
@@ -190,7 +198,15 @@ def compare(seen: Tensor, claimed: Tensor | Visibility, *, rows=None) -> Report:
             raise ValueError("rows must name at least one output: a comparison of none would always be right")
         wrong &= torch.zeros(len(seen), 1, dtype=torch.bool).index_fill(0, torch.tensor(rows), value=True)
     leaks, blind = (tuple(map(tuple, pairs.nonzero().tolist())) for pairs in (wrong & seen, wrong & claimed))
-    return Report(leaks, blind, len(seen), rows)
+    return Report(leaks, blind, len(seen), rows, bool(leaks) and _ahead(claimed, *leaks[0]))
+
+
+def _ahead(claimed: Tensor, i: int, j: int) -> bool:
+    """Tell whether input j comes after output i in the same text, as far as the mask says: else it is padding, which no
+    output may see, or there is a place between the two that nothing looks across.
+    """
+    apart = any(not (claimed[p:, :p].any() or claimed[:p, p:].any()) for p in range(i + 1, j + 1))
+    return j > i and bool(claimed[:, j].any()) and not apart
 
 
 def _one_mask(name: str, value) -> Tensor:

@@ -75,11 +75,11 @@ def sequence_parallel_prefix_linear_attention(
         raise RuntimeError(
             "there is no process group: call torch.distributed.init_process_group, or use processes.launch"
         )
-    if traffic is not None and not isinstance(traffic, dict):
-        raise TypeError(f"traffic must be a dict or None, got {shown(traffic)}")
-    wires = Wires(group, {} if traffic is None else traffic)
+    wires = Wires(group, traffic if isinstance(traffic, dict) else {})
     said, trouble = {}, None
-    try:
+    try:  # what is wrong in one process alone is told to the others, who would wait for it
+        if traffic is not None and not isinstance(traffic, dict):
+            raise TypeError(f"traffic must be a dict or None, got {shown(traffic)}")
         check_qkv(q, k, v)
         choices = check_choices(scale, normalize, eps)
         check_flag("return_state", return_state)

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
-from ._check import short, shown, whole_number
+from ._check import check_flag, short, shown, whole_number
 from ._group import Traffic, Wires
+from .attention import check_x
 from .layers import ParallelBlock, SerialBlock
 
 __all__ = ["TensorParallel", "Traffic", "shard"]
@@ -27,7 +28,8 @@ def shard(block: SerialBlock | ParallelBlock, rank: int, world: int) -> SerialBl
 
     Query, key, value, up and gate are cut by output features (heads, hidden features), output and down by the input
     features that match; so what the parts' branches make adds up to what the block's makes. Norms stay whole, and so
-    do key and value if kv_heads is 1: the queries of every part read them. The weights are copies.
+    do key and value if kv_heads is 1: the queries of every part read them. The weights are copies, frozen where the
+    block's are.
 
     ValueError if heads or hidden is no multiple of world, if kv_heads is neither a multiple of it nor 1, or if the
     block has dropout.
@@ -52,12 +54,13 @@ def shard(block: SerialBlock | ParallelBlock, rank: int, world: int) -> SerialBl
     with torch.device("meta"):
         part = type(block)(**{**settings, **narrow, "fused": False})
     state = {}
-    for name, weight in block.unfuse().state_dict().items():
-        sizes = part.get_parameter(name).shape  # where these are smaller, that is where the weight is cut
+    for name, weight in block.unfuse().named_parameters():
+        # where these sizes are smaller, that is where the weight is cut
+        sizes = part.get_parameter(name).requires_grad_(weight.requires_grad).shape
         for axis, size in enumerate(sizes):
             if size < weight.shape[axis]:
                 weight = weight.narrow(axis, rank * size, size)
-        state[name] = weight.clone(memory_format=torch.contiguous_format)  # keeps nothing of the rest alive
+        state[name] = weight.detach().clone(memory_format=torch.contiguous_format)  # keeps nothing of the rest alive
     part.load_state_dict(state, assign=True)
     return (part.fuse() if settings["fused"] else part).train(block.training)
 
@@ -94,6 +97,9 @@ class TensorParallel(nn.Module):
 
     block       the whole block, with the same weights in each process. It is not kept.
     group       of torch.distributed; all processes unless given.
+    check       compare x, mask and positions in all processes before each call, to the last bit: by a hash, which waits
+                for an accelerator, and one all-gather of three numbers that `reductions` does not count. False trusts
+                the caller: other values then give a wrong result, and no error.
 
     `block` is this process's part, see `shard`. Its weights' gradients are those of the whole block's, cut alike, after
     `backward()` and with nothing else to call: norms stand before the point where the processes part, so that their
@@ -104,13 +110,15 @@ class TensorParallel(nn.Module):
     `reductions` has a `Traffic` each for "forward", "backward", and "weights", those hooks. One process alone, and a
     tensor without numbers, need no all-reduce, and none is counted.
 
-    RuntimeError if there is no process group; ValueError if the processes' weights differ, or as in `shard`.
+    RuntimeError if there is no process group; ValueError if the processes' weights differ, or what they are called
+    with, or as in `shard`. If only one process's x is wrong, the others raise RuntimeError.
 
     Source: Shoeybi et al. 2019, section 3, figures 3 and 4.
     """
 
-    def __init__(self, block: SerialBlock | ParallelBlock, group=None):
+    def __init__(self, block: SerialBlock | ParallelBlock, group=None, *, check: bool = True):
         super().__init__()
+        self.check = check_flag("check", check)
         if not (dist.is_available() and dist.is_initialized()):
             raise RuntimeError(
                 "there is no process group: call torch.distributed.init_process_group, or use processes.launch"
@@ -128,10 +136,15 @@ class TensorParallel(nn.Module):
         self.block.dropout.register_forward_hook(lambda dropout, args, share: _Leave.apply(share, self.wires.sum))
         if self.wires.world > 1:
             for weight, rows in self._held_by_all(block):
+                trained = weight.requires_grad
+                weight.requires_grad_()  # a frozen one may be trained later; only then the hook is called
                 weight.register_hook(lambda gradient, rows=rows: self._added_rows(gradient, rows))
+                weight.requires_grad_(trained)
 
     def forward(self, x: Tensor, mask=None, *, positions: Tensor | None = None) -> Tensor:
         """Return (B, T, dim), what the whole block makes of x; mask and positions are those of `Attention`."""
+        if self.check:
+            self._agree(x, mask, positions)
         if self.two_norms:
             entered = _Enter.apply(x, self.wires.sum)
             return x + self.block.dropout(self.block.branches(entered, mask, positions=positions))
@@ -140,6 +153,23 @@ class TensorParallel(nn.Module):
     def forget(self) -> None:
         """Count the all-reduces from 0 again."""
         self.reductions.update({name: Traffic() for name in ("forward", "backward", "weights")})
+
+    def _agree(self, x, mask, positions) -> None:
+        """Refuse, in every process, what is not the same in all of them."""
+        said, trouble = {}, None
+        try:
+            check_x(x, self.block.settings["dim"])
+            said = {
+                "shape of x": tuple(x.shape),
+                "dtype of x": str(x.dtype),
+                "requires_grad of x": torch.is_grad_enabled() and x.requires_grad,
+                "values of x (by their hash)": _mark(x),
+            }
+            for name, value in (("mask", mask), ("positions", positions)):
+                said[name] = (tuple(value.shape), _mark(value)) if isinstance(value, Tensor) else value
+        except (TypeError, ValueError) as error:
+            trouble = error
+        Wires(self.wires.group, {}).agree(said, 0, trouble)
 
     def _added_rows(self, gradient: Tensor, rows: slice) -> Tensor:
         gradient = gradient.clone()
@@ -159,10 +189,19 @@ class TensorParallel(nn.Module):
         return [*found, (joined, slice(query, query + key + value))]
 
     def _check_same(self, block) -> None:
-        mark = hashlib.sha256()
-        for weight in block.parameters():
-            mark.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        marks = [None] * self.wires.world
-        dist.all_gather_object(marks, mark.hexdigest(), group=self.wires.group)
+        mine = [_mark(*block.parameters()), [weight.requires_grad for weight in block.parameters()]]
+        all_of_them = [None] * self.wires.world
+        dist.all_gather_object(all_of_them, mine, group=self.wires.group)
+        marks, trained = zip(*all_of_them, strict=True)
         if len(set(marks)) > 1:
             raise ValueError("block must have the same weights in every process: seed each alike, or load them")
+        if any(one != trained[0] for one in trained):
+            raise ValueError("block must have the same weights frozen in every process: requires_grad differs")
+
+
+def _mark(*tensors: Tensor) -> str:
+    """Return a hash of the tensors' bytes: equal values, equal marks."""
+    mark = hashlib.sha256()
+    for one in tensors:
+        mark.update(one.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return mark.hexdigest()

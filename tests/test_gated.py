@@ -139,3 +139,37 @@ Q = torch.zeros(2, 3, 5, 4)
 def test_what_cannot_be_attended_is_refused(change, error, words):
     with pytest.raises(error, match=words):
         gated_prefix_linear_attention(**{"q": Q, "k": Q, "v": Q, "log_decay": Q, "prefix_len": 2, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"k": None}, TypeError, r"^k must be a tensor, got None"),
+        ({"k": Q[0]}, ValueError, r"^k must be \(batch, heads, length, features >= 1\)"),
+        ({"prefix_len": 6}, ValueError, r"prefix_len must be from 0 to the length T of k = 5, got 6"),
+        ({"log_decay": Q.double()}, TypeError, r"log_decay must have the dtype of k, torch.float32, or float32, got"),
+    ],
+)
+def test_a_fading_prefix_speaks_of_its_own_arguments(change, error, words):
+    with pytest.raises(error, match=words):
+        fading_prefix(**{"k": Q, "log_decay": Q, "prefix_len": 2, **change})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lowest", [-1e3, -1e8, -3e38])
+def test_what_a_gate_forgets_wholly_leaves_no_trace_in_what_comes_after(lowest, dtype):
+    q, k, v, g = (x.to(dtype) for x in inputs(1, 2, 40))
+    for place in (5, 6, 7, 20):
+        g[:, :, place] = lowest
+    wanted = torch.zeros_like(v)
+    state = k[:, :, :3].mT @ v[:, :, :3]
+    wanted[:, :, :3] = q[:, :, :3] @ state
+    for i in range(3, 40):
+        state = g[:, :, i, :, None].exp() * state + k[:, :, i, :, None] * v[:, :, i, None]
+        wanted[:, :, i] = (q[:, :, i, None] @ state)[:, :, 0]
+    close = {"atol": 1e-3 if dtype == torch.float32 else 1e-10, "rtol": 0}
+    torch.testing.assert_close(gated_prefix_linear_attention(q, k, v, g, 3), wanted, **close)
+    faded = fading_prefix(k, g, 12)
+    assert (faded[:, :, :7] == 0).all()
+    left = g[:, :, 8:12].flip(2).cumsum(2).flip(2)[:, :, 0]
+    torch.testing.assert_close(faded[:, :, 7], k[:, :, 7] * left.exp(), **close)

@@ -272,6 +272,40 @@ def test_what_a_layer_reads_is_named_by_its_shape(kind, shape):
             call(x)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kind", [SerialBlock, ParallelBlock])
+def test_a_block_names_what_it_cannot_read_before_its_norm_does(kind, fused):
+    block = kind(8, heads=2, head_dim=4, hidden=8, fused=fused)
+    for call in (block, block.keys_values, block.attention_weights):
+        for x in (None, [1.0], torch.zeros(2, 3, 7), torch.zeros(3, 8)):
+            with pytest.raises(ValueError, match=r"x must be a tensor \(batch, length, dim = 8\), got "):
+                call(x)
+        for x in (torch.zeros(2, 3, 8, dtype=torch.int64), torch.zeros(2, 3, 8).to_sparse()):
+            with pytest.raises(TypeError, match="x must be a dense tensor of floats, got Tensor of shape"):
+                call(x)
+        with pytest.raises(TypeError, match="positions must be a tensor of integers, got"):
+            call(torch.zeros(2, 3, 8), positions=[0, 1, 2])
+
+
 def test_causal_without_a_mask_is_the_causal_mask():
     layer, x = made(Attention(DIM, HEADS, HEAD_DIM)), inputs()
     torch.testing.assert_close(layer(x), layer(x, torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril()))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: SwiGLU(2**40, 4), r"dim \* hidden = 4398046511104 is too large: it asks for 16 TiB of memory"),
+        (lambda: GeluMLP(4, 2**40), r"dim \* hidden = "),
+        (lambda: Attention(2**40, 2, 4), r"dim \* heads \* head_dim = "),
+        (lambda: GatedAttention(8, 2**40, 4), r"dim \* heads \* head_dim = "),
+        (lambda: LinearAttention(8, 2, 2, value_dim=2**60), r"dim \* heads \* value_dim = "),
+        (lambda: SerialBlock(2**42, heads=2, head_dim=4, hidden=8), "dim = "),
+        (lambda: SerialBlock(8, heads=2, head_dim=4, hidden=2**60), r"dim \* hidden = "),
+        (lambda: ParallelBlock(8, heads=2, head_dim=4, hidden=2**60), r"dim \* hidden = "),
+        (lambda: ParallelBlock(8, heads=2**50, head_dim=4, hidden=4), r"dim \* heads \* head_dim = "),
+    ],
+)
+def test_weights_that_no_memory_holds_are_refused_before_they_are_made(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

@@ -403,3 +403,13 @@ def test_what_is_no_step_is_refused(change, error, words):
     one = Q[:, :, :1]
     with pytest.raises(error, match=words):
         linear_attention_step(**{"q": one, "k": one, "v": one, "state": STATE, **change})
+
+
+@pytest.mark.parametrize("backend", ["reference", "recurrent", "chunked"])
+def test_tensors_without_numbers_are_refused_in_words(backend):
+    for name in ("q", "k", "v"):
+        given = {"q": Q, "k": Q, "v": Q}
+        with pytest.raises(TypeError, match=f"{name} must be a dense tensor, got one of layout torch.sparse_coo"):
+            prefix_linear_attention(**given | {name: Q.to_sparse()}, prefix_len=2, backend=backend)
+    with pytest.raises(ValueError, match="q, k and v are on the meta device, which holds no values to read"):
+        prefix_linear_attention(*[Q.to("meta")] * 3, 2, backend=backend)

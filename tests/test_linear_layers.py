@@ -340,3 +340,12 @@ def test_refusals_in_words():
     with pytest.raises(TypeError, match="normalize must be True or False, got 1"):
         model_of(normalize=1)
     assert set(FEATURE_MAPS) == {"elu_plus_one", "taylor_exp", "identity"}
+
+
+@pytest.mark.parametrize("kind", [LinearAttention, JRTAttention, GatedAttention])
+@pytest.mark.parametrize("mask", [Visibility(2, [3]), Visibility([2]), Visibility(0, [3, 3, 3])])
+def test_a_mask_of_another_batch_is_never_broadcast(kind, mask):
+    layer, x = kind(8, 2, 4), torch.randn(2, 6, 8)
+    for call in (layer, layer.weights) if kind is not JRTAttention else (layer,):
+        with pytest.raises(ValueError, match=r"mask must tell of each of the 2 examples, or of all alike, got [13]"):
+            call(x, mask)

@@ -180,6 +180,19 @@ def test_positions_are_ids():
         assert not torch.allclose(model(tokens, 3, positions=torch.arange(6).flip(0))[0], logits)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8])
+@pytest.mark.parametrize("positions", ["rotary", "learned", "glm", "glm_rotary"])
+def test_ids_of_any_integer_type_are_the_same_ids(dtype, positions):
+    torch.manual_seed(0)
+    model = PrefixLM(Config(vocab_size=20, dim=16, layers=2, heads=4, positions=positions)).eval()
+    ids, places = torch.arange(6)[None], torch.arange(6).flip(0)
+    wanted = model(ids, 3, positions=places, targets=ids)
+    found = model(ids.to(dtype), 3, positions=places.to(dtype), targets=ids.to(dtype))
+    assert all(map(torch.equal, found, wanted))
+    texts = [[step.ids.tolist() for step in model.generate(one, 3, temperature=0)] for one in (ids, ids.to(dtype))]
+    assert texts[0] == texts[1]
+
+
 def test_word_order_matters_through_positions_alone():
     model, tokens = made(), some_tokens(1, 6)
     same_place = torch.zeros(6, dtype=torch.int64)
@@ -580,3 +593,19 @@ def test_dropout_is_off_while_it_writes_and_only_then():
 def test_wrong_wishes_are_refused_before_the_first_token(kwargs, words):
     with pytest.raises(ValueError, match=words):
         made().generate(**{"prompt": [1, 2, 3], "max_new_tokens": 2, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"vocab_size": 2**50}, r"vocab_size \* dim = "),
+        ({"hidden": 2**50}, r"dim \* hidden = "),
+        ({"head_dim": 2**50}, r"dim \* heads \* head_dim = "),
+        ({"value_dim": 2**50}, r"dim \* heads \* value_dim = "),
+        ({"max_len": 2**50, "positions": "learned"}, r"max_len \* dim = "),
+    ],
+)
+def test_a_config_of_a_model_that_no_memory_holds_is_refused(sizes, words):
+    with pytest.raises(ValueError, match=f"{words}.* is too large: it asks for .* TiB of memory"):
+        Config(**{"vocab_size": 20, "dim": 16, **sizes})
+    assert Config(vocab_size=20, max_len=2**50).max_len == 2**50  # rotary positions need no table

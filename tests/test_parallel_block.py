@@ -225,3 +225,20 @@ def test_the_model_takes_either_block_and_decodes_with_it():
     assert not torch.equal(moved(tokens, 3)[0], whole)
     loss = F.cross_entropy(whole.flatten(0, 1), tokens.flatten())
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize("kind", [SerialBlock, ParallelBlock])
+def test_what_is_frozen_stays_frozen_through_fuse_and_unfuse(kind):
+    block = kind(8, heads=2, head_dim=4, hidden=8, fused=False)
+    for name in ("attention.query", "attention.key", "attention.value", "mlp.up", "mlp.gate"):
+        block.get_submodule(name).requires_grad_(False)
+    frozen = {name for name, weight in block.named_parameters() if not weight.requires_grad}
+    fused = block.fuse()
+    assert {name for name, weight in fused.named_parameters() if not weight.requires_grad} == {
+        name for name in block.joins if "out_proj" not in name
+    }
+    for one in (fused.unfuse(), block.unfuse()):
+        assert {name for name, weight in one.named_parameters() if not weight.requires_grad} == frozen
+    block.attention.key.requires_grad_()
+    with pytest.raises(ValueError, match=r"requires_grad must be the same for all parts of .*key\.weight: True"):
+        block.fuse()

@@ -564,6 +564,35 @@ def test_a_leak_from_the_past_means_something_else():
 
 
 @pytest.mark.parametrize(
+    ("claimed", "leak", "ahead"),
+    [
+        (Visibility(6, [4]), (0, 4), False),  # padding, in the prefix
+        (Visibility(2, [4]), (1, 3), True),
+        (Visibility(1, document_lens=[3, 4]), (2, 3), False),  # the next document
+        (Visibility(1, document_lens=[3, 4]), (2, 8), False),  # what is left of the row
+        (Visibility(1, document_lens=[3, 4]), (3, 6), True),
+        (Visibility(0), (0, 8), True),
+        (causal_mask(9).triu(-2), (0, 8), True),  # a sliding window: far ahead, and of the same text
+    ],
+)
+def test_a_leak_from_further_on_is_the_answer_only_in_the_same_text(claimed, leak, ahead):
+    seen = claimed.mask(9).reshape(9, 9).clone() if isinstance(claimed, Visibility) else claimed.clone()
+    assert not seen[leak]
+    seen[leak] = True
+    report = compare(seen, claimed)
+    assert (report.leaks, report.ahead) == ((leak,), ahead)
+    assert ("copies the answer" in str(report), "padding or another document" in str(report)) == (ahead, not ahead)
+
+
+@pytest.mark.parametrize("options", [{}, {"device": "meta"}, {"vocab_size": 8}])
+def test_the_meta_device_has_nothing_to_move(options):
+    fn = nn.Embedding(8, 8, device="meta") if "vocab_size" in options else nn.Linear(8, 8, device="meta")
+    for one in (fn, nn.Linear(8, 8)) if "device" in options else (fn,):
+        with pytest.raises(ValueError, match="fn and device must be where tensors hold numbers, got the meta device"):
+            visible_inputs(one, 5, **options)
+
+
+@pytest.mark.parametrize(
     ("seen", "claimed", "error", "words"),
     [
         (

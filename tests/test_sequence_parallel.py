@@ -247,6 +247,7 @@ def refused(q, k, v):
         "dtype": (*single, 4) if other else (q, k, v, 4),
         "prefix_len": (q, k, v, 4 + rank),
         "prefix_len each": (q, k, v, [4, 4 + rank]),
+        "prefix_len of many": (*(x.repeat(40, 1, 1, 1) for x in (q, k, v)), [3] + [4] * 39 + [4 + rank] + [4] * 39),
         "scale": (q, k, v, 4, {"scale": 1.0 + rank}),
         "normalize": (q, k, v, 4, {"normalize": other}),
         "eps": (q, k, v, 4, {"eps": 1e-6 * (1 + rank)}),
@@ -260,6 +261,8 @@ def refused(q, k, v):
         "own prefix": (q, k, v, -1 if other else 4),
         "each own": (q, k, v, [4]),
         "traffic": (q, k, v, 4, {"traffic": []}),
+        "own traffic": (q, k, v, 4, {"traffic": [] if other else None}),
+        "own layout": (q.to_sparse() if other else q, k, v, 4),
     }
     words = {}
     for name, (*given, last) in calls.items():
@@ -289,6 +292,8 @@ def test_other_dtypes_and_what_is_refused_by_every_process_in_words(of_processes
     ]:  # fmt: skip
         assert words.pop(name) == [state.format(name, here, there)] * 2
     assert words.pop("prefix_len each") == [state.format("prefix_len", 4, "[4, 5]")] * 2
+    many = f"[3, {'4, ' * 15}4 ... {'4, ' * 6}4]"
+    assert words.pop("prefix_len of many") == [state.format("prefix_len", many, "another of that kind")] * 2
     both = state.format("prefix_len", 4, 5) + "; " + same.format("normalize", False, True)
     assert words.pop("two") == [both] * 2
     top = "from 0 to the tokens of all processes = 9, got 10"
@@ -302,6 +307,13 @@ def test_other_dtypes_and_what_is_refused_by_every_process_in_words(of_processes
     assert first.endswith("process 1 of 2 refused its inputs: prefix_len must be at least 0, got -1")
     assert words.pop("each own") == ["ValueError: prefix_len must have one entry for each of the 2 examples, got 1"] * 2
     assert words.pop("traffic") == ["TypeError: traffic must be a dict or None, got [] (list)"] * 2
+    first, second = words.pop("own traffic")
+    assert second == "TypeError: traffic must be a dict or None, got [] (list)"
+    assert first.endswith("process 1 of 2 refused its inputs: traffic must be a dict or None, got [] (list)")
+    first, second = words.pop("own layout")
+    dense = "q must be a dense tensor, got one of layout torch.sparse_coo"
+    assert second == f"TypeError: {dense}"
+    assert first.endswith(f"process 1 of 2 refused its inputs: {dense}")
     assert words == {}
 
 

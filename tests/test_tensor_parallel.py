@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -103,6 +104,15 @@ def test_a_part_has_its_heads_and_its_hidden_features_and_a_copy_of_them():
     assert not shard(block.eval(), 0, WORLD).training
 
 
+@pytest.mark.parametrize("kind", ["parallel, kv_heads=1, fused", "parallel, kv_heads=1, unfused"])
+def test_a_part_is_frozen_where_the_block_is(kind):
+    block = made(kind)
+    frozen = "out_proj.weight" if block.fused else "mlp.gate.weight"
+    block.get_parameter(frozen).requires_grad_(False)
+    part = shard(block, 1, WORLD)
+    assert [name for name, weight in part.named_parameters() if not weight.requires_grad] == [frozen]
+
+
 def test_refusals_in_words():
     block = SerialBlock(DIM, heads=6, head_dim=2, hidden=12, kv_heads=3)
     for rank, world, words in (
@@ -121,8 +131,10 @@ def test_refusals_in_words():
         shard(SwiGLU(DIM, 8), 0, 2)
     with pytest.raises(RuntimeError, match="there is no process group"):
         TensorParallel(block)
-    with pytest.raises(ValueError, match="world must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="world must be from 1 to 256, got 0"):
         launch(compare_all, world=0)
+    with pytest.raises(ValueError, match="world must be from 1 to 256, got 1000000000"):
+        launch(compare_all, world=10**9)
     for wrong, error in ((float("nan"), ValueError), (0, ValueError), (10**30, ValueError), ("x", TypeError)):
         with pytest.raises(error, match="timeout must be "):
             launch(compare_all, timeout=wrong)
@@ -169,6 +181,8 @@ def compare_all() -> dict:
     empty = torch.zeros(1, 0, DIM, dtype=torch.float64, requires_grad=True)
     layer(empty).sum().backward()
     found["empty"] = list(empty.grad.shape)
+    found["called"] = called_with_others()
+    found["frozen"] = frozen_in_part()
     torch.manual_seed(rank)
     try:
         TensorParallel(SerialBlock(DIM, heads=2, head_dim=2, hidden=4))
@@ -176,6 +190,67 @@ def compare_all() -> dict:
         found["differ"] = str(error)
     found["measured"] = measure_blocks(dim=32, heads=4, head_dim=8, hidden=64, lengths=(8, 16), repeats=2)
     return found
+
+
+def called_with_others():
+    """Return what every process says of arguments that are not the same in all of them, or wrong in one."""
+    rank = dist.get_rank()
+    layer, x, words = TensorParallel(made("serial, kv_heads=2, unfused")), inputs(), {}
+    for name, *arguments in (
+        ("values of x", inputs(rank)),
+        ("shape of x", x[:, : LENGTH - rank]),
+        ("batch", x[: 2 - rank]),
+        ("requires_grad of x", inputs().requires_grad_(bool(rank))),
+        ("mask", x, Visibility(2 + rank)),
+        ("mask tensor", x, prefix_mask(2 + rank, LENGTH)),
+        ("own", None if rank else x),
+    ):
+        try:
+            layer(*arguments)
+            words[name] = "nothing"
+        except (ValueError, RuntimeError) as error:
+            words[name] = f"{type(error).__name__}: {error}"
+    try:
+        layer(x, positions=torch.arange(LENGTH) + rank)
+    except ValueError as error:
+        words["positions"] = f"{type(error).__name__}: {error}"
+    everyone = [None] * WORLD
+    dist.all_gather_object(everyone, words)
+    return everyone
+
+
+def frozen_in_part():
+    """Return what is said of a block that one process froze; and see that what is thawed later has its whole gradient.
+
+    Multi-query: each process holds key and value in whole, and a hook adds up their gradient.
+    """
+    block = made("serial, kv_heads=1, unfused")
+    block.attention.key.weight.requires_grad_(False)
+    layer, x = TensorParallel(block), inputs()
+    assert not layer.block.attention.key.weight.requires_grad
+    for one in (layer, block):
+        one(x).sum().backward()
+    assert layer.block.attention.key.weight.grad is None
+    for one in (layer, block):
+        one.requires_grad_()
+        one(x).sum().backward()
+    torch.testing.assert_close(layer.block.attention.key.weight.grad, block.attention.key.weight.grad)
+    block.requires_grad_(dist.get_rank() == 0)
+    with pytest.raises(ValueError, match="block must have the same weights frozen in every process"):
+        TensorParallel(block)
+    return True
+
+
+def check_called(everyone):
+    first, second = everyone
+    for name in first.keys() - {"own"}:
+        assert first[name] == second[name], name
+        wanted = {"batch": "shape of x", "mask tensor": "mask"}.get(name, name)
+        assert re.match(rf"ValueError: (.*; )?{wanted}( \(by their hash\))? must be the same in every", first[name]), (
+            name
+        )
+    assert second["own"].startswith("ValueError: x must be a tensor (batch, length, dim = 6), got None")
+    assert first["own"].startswith("RuntimeError: process 1 of 2 refused its inputs: x must be a tensor")
 
 
 def check_measured(rows):
@@ -194,6 +269,8 @@ def check_measured(rows):
 def test_two_processes_get_what_one_gets_and_every_gradient_of_it():
     found = launch(compare_all, timeout=200)
     check_measured(found.pop("measured"))
+    check_called(found.pop("called"))
+    assert found.pop("frozen")
     assert found.pop("empty") == [1, 0, DIM]
     assert found.pop("differ").startswith("block must have the same weights in every process")
     assert found.keys() == KINDS.keys()
@@ -229,6 +306,39 @@ def die(folder):
     time.sleep(600)
 
 
+def unprintable(folder):
+    """What process 1 fails with has half a character in it, which no file in UTF-8 holds."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if dist.get_rank():
+        raise ValueError("\ud800")
+
+
+def leave(folder):
+    """Process 0 says goodbye before it has a result, as if all were well."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if not dist.get_rank():
+        sys.exit(0)
+
+
+def vanish(folder):
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if not dist.get_rank():
+        os._exit(0)
+
+
+class LastWordsError(Exception):
+    def __str__(self):
+        os._exit(3)
+
+
+def killed_while_it_tells(folder):
+    """Process 1 ends while its traceback is made into text."""
+    Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
+    if dist.get_rank():
+        raise LastWordsError
+    time.sleep(600)
+
+
 def wait(folder):
     Path(folder, str(dist.get_rank())).write_text(str(os.getpid()))
     time.sleep(600)
@@ -239,6 +349,10 @@ def wait(folder):
     [
         (fail, RuntimeError, r"(?s)^process 1 of 2 failed:.*ArithmeticError: no sum today"),
         (die, RuntimeError, r"^process 1 terminated with exit code 3"),
+        (unprintable, RuntimeError, r"(?s)^process 1 of 2 failed:.*ValueError: \\ud800"),
+        (leave, RuntimeError, r"(?s)^process 0 of 2 failed:.*SystemExit: 0"),
+        (vanish, RuntimeError, r"^process 0 of 2 ended before work returned"),
+        (killed_while_it_tells, RuntimeError, r"^process 1 terminated with exit code 3"),
         (wait, TimeoutError, r"2 processes did not finish within timeout = 3"),
     ],
 )

@@ -10,16 +10,13 @@ from .reference import LinearState, state_dtype
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
-    """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast."""
+def check_qkv(q: Tensor, k: Tensor, v: Tensor, *, meta: bool = False) -> None:
+    """Check that q and k are (B, H, T, D) and v is (B, H, T, Dv), of one dtype, on one device; nothing is broadcast.
+
+    meta: whether that device may be the one that holds no numbers.
+    """
     for name, value in (("q", q), ("k", k), ("v", v)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {shown(value)}")
-        if value.dim() != 4 or value.shape[-1] < 1:
-            raise ValueError(f"{name} must be (batch, heads, length, features >= 1), got shape {tuple(value.shape)}")
-        if value.dtype not in DTYPES:
-            names = ", ".join(str(one).removeprefix("torch.") for one in DTYPES)
-            raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
+        check_heads_of(name, value)
     if k.shape != q.shape:
         raise ValueError(f"k must have the shape of q, {tuple(q.shape)}, got {tuple(k.shape)}")
     if v.shape[:3] != q.shape[:3]:
@@ -29,6 +26,21 @@ def check_qkv(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise TypeError(f"{name} must have the dtype of q, {q.dtype}, got {value.dtype}")
         if value.device != q.device:
             raise ValueError(f"{name} must be on the device of q, {q.device}, got {value.device}")
+    if q.is_meta and not meta:
+        raise ValueError("q, k and v are on the meta device, which holds no values to read")
+
+
+def check_heads_of(name: str, value) -> None:
+    """Check that one of q, k and v is (B, H, T, D), dense and of a dtype that a kernel takes."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {shown(value)}")
+    if value.dim() != 4 or value.shape[-1] < 1:
+        raise ValueError(f"{name} must be (batch, heads, length, features >= 1), got shape {tuple(value.shape)}")
+    if value.dtype not in DTYPES:
+        names = ", ".join(str(one).removeprefix("torch.") for one in DTYPES)
+        raise TypeError(f"{name} must be one of {names}, got {value.dtype}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {value.layout}")
 
 
 def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float | bool]:
@@ -40,10 +52,13 @@ def check_choices(scale: float, normalize: bool, eps: float) -> dict[str, float 
     }
 
 
-def check_prefix_len(prefix_len, q: Tensor) -> int | list[int]:
-    """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T."""
+def check_prefix_len(prefix_len, q: Tensor, name: str = "q") -> int | list[int]:
+    """Return the prefix length as an int if all examples share it, else as B ints on the host, each 0..T.
+
+    name: that under which the caller knows q.
+    """
     check_device("prefix_len", prefix_len, q.device)
-    return one_or_each("prefix_len", prefix_len, q.shape[0], high=q.shape[2], high_name="the length T of q")
+    return one_or_each("prefix_len", prefix_len, q.shape[0], high=q.shape[2], high_name=f"the length T of {name}")
 
 
 def check_packed(prefix_len, document_lens, q: Tensor) -> tuple[tuple, tuple]:

@@ -5,11 +5,13 @@ no place there: the prefix stays two dense products. It may still weigh its keys
 `fading_prefix` does: then all its rows read the state that a recurrence would have at the prefix's end.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from .._check import check_device, check_flag, real_number, shown
-from ._inputs import check_prefix_len, check_qkv
+from ._inputs import check_heads_of, check_prefix_len, check_qkv
 from ._segments import segments
 from .reference import state_dtype
 
@@ -64,9 +66,9 @@ def fading_prefix(k: Tensor, log_decay: Tensor, prefix_len) -> Tensor:
 
     What it takes and refuses is as there, but that log_decay is ignored for the tokens behind the prefix.
     """
-    check_qkv(k, k, k)
-    prefix_len = check_prefix_len(prefix_len, k)
-    gates = _checked(log_decay, k, _within(prefix_len, k)).to(state_dtype(k.dtype))
+    check_heads_of("k", k)
+    prefix_len = check_prefix_len(prefix_len, k, "k")
+    gates = _checked(log_decay, k, _within(prefix_len, k), "k").to(state_dtype(k.dtype))
     later = gates.flip(2).cumsum(2).flip(2) - gates
     return (k * later.exp()).to(k.dtype)
 
@@ -96,18 +98,22 @@ def _within(prefix_len: int | list[int], x: Tensor) -> Tensor:
     return torch.arange(x.shape[2], device=x.device)[:, None] < prefix
 
 
-def _checked(log_decay, q: Tensor, used: Tensor) -> Tensor:
-    """Return log_decay, 0 where it is not used."""
+def _checked(log_decay, q: Tensor, used: Tensor, name: str = "q") -> Tensor:
+    """Return log_decay, 0 where it is not used, and no lower than where its factor is 0 in the dtype of a state.
+
+    Sums of lower ones would swallow those beside them, and of very low ones be -inf, whose differences are NaN.
+    """
     if not isinstance(log_decay, Tensor):
         raise TypeError(f"log_decay must be a tensor, got {shown(log_decay)}")
     if log_decay.shape not in (q.shape, (*q.shape[:3], 1)):
         allowed = f"{tuple(q.shape)} or {(*q.shape[:3], 1)}"
         raise ValueError(f"log_decay must have shape {allowed}, got {tuple(log_decay.shape)}")
     if log_decay.dtype not in (q.dtype, torch.float32):
-        raise TypeError(f"log_decay must have the dtype of q, {q.dtype}, or float32, got {log_decay.dtype}")
+        raise TypeError(f"log_decay must have the dtype of {name}, {q.dtype}, or float32, got {log_decay.dtype}")
     check_device("log_decay", log_decay, q.device)
     log_decay = log_decay.masked_fill(~used, 0)
     if not ((log_decay <= 0) & log_decay.isfinite()).all():
         worst = log_decay.max().item() if log_decay.isfinite().all() else "one that is not finite"
         raise ValueError(f"log_decay must be finite and at most 0, the logarithm of a factor up to 1, got {worst}")
-    return log_decay
+    numbers = torch.finfo(state_dtype(q.dtype))
+    return log_decay.clamp(min=math.log(numbers.tiny) + math.log(numbers.eps) - 1)  # half the least number or less

@@ -47,7 +47,7 @@ def prefix_softmax_attention(
 
     Source: Raffel et al. 2020 (T5), section 3.2.1, for the mask; Vaswani et al. 2017, section 3.2.1, for the attention.
     """
-    check_qkv(q, k, v)
+    check_qkv(q, k, v, meta=True)
     prefix_len = check_prefix_len(prefix_len, q)
     scale = q.shape[-1] ** -0.5 if scale is None else real_number("scale", scale)
     if one_of("backend", backend, BACKENDS) == "auto":
