@@ -3,7 +3,7 @@
 A block is a list of operations, each with what it waits for, its floating-point operations and the bytes that it moves.
 All else follows from the list: how many products, what can run side by side, how long a described machine would take.
 
-    serial     y = x + A(N(x)) + M(N(x + A(N(x))))      four products one after the other, two all-reduces
+    serial     y = x + A(N1(x)) + M(N2(x + A(N1(x))))      four products one after the other, two all-reduces
     parallel   y = x + A(N(x)) + M(N(x))      two products one after the other, one all-reduce
 
 Sources: Chowdhery et al. 2022 (PaLM), section 2, for the two formulas; Shoeybi et al. 2019 (Megatron-LM), section 3,
