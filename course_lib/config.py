@@ -69,9 +69,13 @@ class Config:
             check_flag(name, getattr(self, name))
         self._set("dropout", real_number("dropout", self.dropout, low=0, high=1, below=True))
         self._check_together()
-        for names in ("vocab_size dim", "dim hidden", "dim heads head_dim", "dim heads value_dim", "max_len dim"):
-            if self.positions in ("learned", "glm") or "max_len" not in names:  # nothing else is as long as max_len
-                room_of_weight(**{name: getattr(self, name) or self.head_dim for name in names.split()})
+        room_of_weight(vocab_size=self.vocab_size, dim=self.dim)
+        room_of_weight(dim=self.dim, hidden=self.hidden)
+        room_of_weight(dim=self.dim, heads=self.heads, head_dim=self.head_dim)
+        if self.value_dim is not None:
+            room_of_weight(dim=self.dim, heads=self.heads, value_dim=self.value_dim)
+        if self.positions in ("learned", "glm"):  # nothing else is as long as max_len
+            room_of_weight(max_len=self.max_len, dim=self.dim)
 
     def _set(self, name: str, value) -> None:
         object.__setattr__(self, name, value)  # a frozen dataclass sets its own fields so

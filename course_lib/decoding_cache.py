@@ -93,9 +93,7 @@ class DecodingCache:
 
     def _check_weights(self) -> None:
         """Refuse a model whose weights are not those that filled the cache: what it holds would be another model's."""
-        if self._filled_by is None:
-            return
-        if self._filled_by.changed():
+        if self._filled_by is not None and self._filled_by.changed():
             raise ValueError("the model's weights have changed since this cache was filled: make a new one")
 
     def _check_prefix(self, name: str, prefix_lens: list, held: list[int]) -> list[int]:

@@ -33,10 +33,8 @@ def summary(record: dict) -> list[dict]:
         lesson["done"] += done
         _objective(lesson, exercise.objective, done)
     for lesson in lessons.values():
-        for objective, counts in lesson["objectives"].items():
-            counts["text"] = banks.objectives[objective]
-        stated = [*banks.objectives]  # in the order in which the lesson states them
-        lesson["objectives"] = [lesson["objectives"][key] for key in sorted(lesson["objectives"], key=stated.index)]
+        counts = lesson["objectives"]  # they are shown in the order in which the lesson states them
+        lesson["objectives"] = [counts[key] | {"text": text} for key, text in banks.objectives.items() if key in counts]
     return [lessons[name] for name in sorted(lessons)]
 
 

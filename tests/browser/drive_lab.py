@@ -178,6 +178,28 @@ class Classroom:
         if not allow_errors:
             assert page.evaluate(CELL_ERRORS) == [], "a cell raised"
 
+    def start_cell(self, page, index: int):
+        """Run a cell and do not wait for its end."""
+        page.evaluate(
+            """(index) => {
+              const notebook = window.jupyterapp.shell.currentWidget.content;
+              notebook.activeCellIndex = index;
+              notebook.deselectAll();
+              void window.jupyterapp.commands.execute("notebook:run-cell");
+            }""",
+            index,
+        )
+
+    def outputs(self, page, index: int) -> list[dict]:
+        """Return what a cell has put out, as a notebook file has it."""
+        return page.evaluate(
+            """(index) => {
+              const cell = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index];
+              return cell.toJSON().outputs;
+            }""",
+            index,
+        )
+
     def restart_kernel(self, page):
         """Restart the kernel as the learner's menu does, without its question. Outputs stay, widgets go dead."""
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")

@@ -772,11 +772,7 @@ def test_in_jupyterlab_python_and_the_browser_stay_in_step(lab, expect):
 
     def printed(index):
         lab.run_cell(page, index)
-        return page.evaluate(
-            """(index) => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index]
-              .toJSON().outputs.map((output) => [output.text ?? ""].flat().join("")).join("").trim()""",
-            index,
-        )
+        return "".join("".join(output.get("text", "")) for output in lab.outputs(page, index)).strip()
 
     lab.run_cell(page, 0)
     expect(divider(page)).to_have_attribute("aria-valuenow", "5")

@@ -1,7 +1,5 @@
 """The race of softmax and linear attention in a browser: Python's counts, the recorded marks, mouse, keyboard, Stop."""
 
-import json
-
 import pytest
 
 from course_lib.classroom import race_words
@@ -316,29 +314,6 @@ explorer
 TELL = "print('kept', {name: one['rounds'] for name, one in explorer.measured.items()}, explorer.busy)"
 
 
-def start(page, cell: int):
-    """Run a cell and do not wait for its end."""
-    page.evaluate(
-        """(index) => {
-          const notebook = window.jupyterapp.shell.currentWidget.content;
-          notebook.activeCellIndex = index;
-          notebook.deselectAll();
-          void window.jupyterapp.commands.execute("notebook:run-cell");
-        }""",
-        cell,
-    )
-
-
-def output_of(page, cell: int) -> str:
-    return page.evaluate(
-        """(index) => {
-          const cell = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index];
-          return JSON.stringify(cell.toJSON().outputs);
-        }""",
-        cell,
-    )
-
-
 def test_in_jupyterlab_a_race_is_begun_stopped_and_kept(lab, expect):
     page = lab.open_notebook([SETUP, TELL, "race = explorer.measure(8, max_seconds=120)"], run=False)
     lab.run_cell(page, 0)
@@ -359,12 +334,12 @@ def test_in_jupyterlab_a_race_is_begun_stopped_and_kept(lab, expect):
     expect(measure).to_be_enabled()
     page.keyboard.press("Escape")
     lab.run_cell(page, 1)
-    (output,) = json.loads(output_of(page, 1))
+    (output,) = lab.outputs(page, 1)
     kept = "".join(output["text"])
     assert kept.startswith("kept {'64:4': ")
     assert kept.endswith("False\n")
 
-    start(page, 2)  # the same from a cell, which Stop ends without an error
+    lab.start_cell(page, 2)  # the same from a cell, which Stop ends without an error
     expect(said).to_contain_text("at T = 64, P = 64: ", timeout=30_000)
     expect(said).to_contain_text("rounds so far", timeout=30_000)
     prompt = page.locator(".jp-CodeCell .jp-InputPrompt").nth(2)
@@ -372,5 +347,5 @@ def test_in_jupyterlab_a_race_is_begun_stopped_and_kept(lab, expect):
     stop.click()
     expect(said).to_contain_text("Stopped; kept at T = 64, P = 64:", timeout=15_000)
     expect(prompt).to_have_text("[3]:")
-    assert json.loads(output_of(page, 2)) == []
+    assert lab.outputs(page, 2) == []
     expect(widget.locator(".rx-sheet .rx-mark.is-measured")).to_have_count(4)

@@ -214,38 +214,15 @@ def test_it_lets_go_of_the_model(panel_page):
     assert page.evaluate("() => model.listenerCount()") == 0
 
 
-def start(page, cell: int):
-    """Run a cell and do not wait for its end."""
-    page.evaluate(
-        """(index) => {
-          const notebook = window.jupyterapp.shell.currentWidget.content;
-          notebook.activeCellIndex = index;
-          notebook.deselectAll();
-          void window.jupyterapp.commands.execute("notebook:run-cell");
-        }""",
-        cell,
-    )
-
-
 def steps_done(page) -> int:
     return int(page.locator(".training").get_by_role("progressbar").get_attribute("aria-valuenow"))
-
-
-def output_of(page, cell: int) -> str:
-    return page.evaluate(
-        """(index) => {
-          const cell = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells[index];
-          return JSON.stringify(cell.toJSON().outputs);
-        }""",
-        cell,
-    )
 
 
 def test_in_jupyterlab_stop_and_interrupt_leave_a_run_that_goes_on(lab, expect):
     page = lab.open_notebook([SETUP, TRAIN, COMPARE], run=False)
     lab.run_cell(page, 0)
 
-    start(page, 1)
+    lab.start_cell(page, 1)
     panel = page.locator(".training")
     bar = panel.get_by_role("progressbar")
     expect(bar).not_to_have_attribute("aria-valuenow", "0", timeout=20_000)
@@ -258,7 +235,7 @@ def test_in_jupyterlab_stop_and_interrupt_leave_a_run_that_goes_on(lab, expect):
     stopped_at = steps_done(page)
     assert 0 < stopped_at < 200
 
-    start(page, 1)
+    lab.start_cell(page, 1)
     page.wait_for_function(
         "(step) => document.querySelector('.training [role=progressbar]')?.getAttribute('aria-valuenow') > step + 2",
         arg=stopped_at,
@@ -269,10 +246,10 @@ def test_in_jupyterlab_stop_and_interrupt_leave_a_run_that_goes_on(lab, expect):
     expect(prompt).to_have_text("[3]:")
     interrupted_at = steps_done(page)
     assert stopped_at < interrupted_at < 200
-    outputs = json.loads(output_of(page, 1))
+    outputs = lab.outputs(page, 1)
     assert [output["output_type"] for output in outputs] == ["display_data"]  # no traceback, nothing printed
 
     lab.run_cell(page, 2)
-    assert f"steps {interrupted_at} 200 losses True weights True" in output_of(page, 2)
+    assert f"steps {interrupted_at} 200 losses True weights True" in json.dumps(lab.outputs(page, 2))
     lab.run_cell(page, 1)
     expect(panel).to_contain_text("It was finished already; for another, make a new run.")
